@@ -1,0 +1,75 @@
+#pragma once
+// A float model running with its quantizers in place.
+
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "quantizers/recipe.h"
+
+namespace qat {
+
+using TensorList = std::vector<at::Tensor>;
+using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
+
+// How the engine reaches the user's model. The model stays the owner of everything.
+struct ModelAccess {
+  // Runs the model's own forward in its present mode.
+  std::function<TensorList(const TensorList& inputs)> forward;
+  // Parameters and buffers by qualified name; a shared tensor is listed under every name.
+  std::function<NamedTensors()> tensors;
+  std::function<bool()> is_training;
+  std::function<void(bool)> train;
+};
+
+// floating: the model as it is. calibrate: ranges are observed, nothing is quantized. qat: both.
+enum class Phase { floating, calibrate, qat };
+
+class Engine;  // insert/engine.h
+
+class PreparedModel {
+ public:
+  // examples: one or more lists of inputs; axis 0 of the inputs is the batch. Runs the model on
+  // them in both modes and restores its buffers, mode and the random state. Throws qat::Error
+  // naming the site that cannot be planned.
+  static std::shared_ptr<PreparedModel> create(ModelAccess access,
+                                               const std::vector<TensorList>& examples,
+                                               const Recipe& recipe);
+  ~PreparedModel();
+
+  // Runs the forward in the current phase. Batch norm follows train()/eval() of the model.
+  TensorList forward(const TensorList& inputs);
+  at::Tensor forward(const at::Tensor& input) { return forward(TensorList{input}).at(0); }
+
+  Phase phase() const;
+  void set_phase(Phase phase);
+  void freeze_batch_norm(bool frozen);
+  void freeze_ranges(bool frozen);
+  bool batch_norm_frozen() const;
+  bool ranges_frozen() const;
+  // Applies the recipe's schedule at `fraction` (0..1) of the quantization-aware training;
+  // 1 freezes both. Never un-freezes.
+  void step(double fraction);
+
+  // The quantizers' own state under stable names ("layer1.0.conv1.input.min"): float32[1] minima
+  // and maxima, int64[1] counts, and the flags "schedule.phase", "schedule.batch_norm_frozen",
+  // "schedule.ranges_frozen". Tensors are shared, so writing into them restores a checkpoint.
+  NamedTensors state() const;
+
+  // One row per site: operator, bits, granularity, method, or why it stays float.
+  std::string plan() const;
+
+  const Recipe& recipe() const;
+  ModelAccess& access();
+  Engine& engine() { return *engine_; }
+
+ private:
+  explicit PreparedModel(std::unique_ptr<Engine> engine);
+  std::unique_ptr<Engine> engine_;
+};
+
+}  // namespace qat
