@@ -20,7 +20,7 @@ struct File {
   std::map<std::string, std::string> metadata;
 };
 
-// Layout as docs/format.md: tensors by ascending name, 8-byte aligned.
+// Layout as docs/format.md: large elements first, then by ascending name, without gaps.
 std::string serialize(const File& file);
 // `origin` stands for the path in messages. Throws qat::Error for anything malformed.
 File parse(const std::string& bytes, const std::string& origin);

@@ -41,10 +41,10 @@ class IntegerModel {
 IntegerModel convert(PreparedModel& prepared);
 
 struct VerifyReport {
-  int64_t logits = 0;                 // compared
-  int64_t differing = 0;              // in any bit, in any of the executors
-  int64_t differing_parameters = 0;   // tensors of the file that lowering `prepared` again changes
-  std::string first_difference;       // the first site whose codes differ, or the first tensor
+  int64_t logits = 0;                // compared
+  int64_t differing = 0;             // in any bit, in any of the executors
+  int64_t differing_parameters = 0;  // tensors of the file that lowering `prepared` again changes
+  std::string first_difference;      // the first site whose codes differ, or the first tensor
   bool equal() const { return differing == 0 && differing_parameters == 0; }
 };
 

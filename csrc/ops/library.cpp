@@ -9,35 +9,49 @@ TORCH_LIBRARY(qat_ext, m) {
   const auto tags = std::vector<at::Tag>{at::Tag::pt2_compliant_tag};
 
   // real -> code -> real with a straight-through gradient (rules 2-4). axis -1: per tensor.
-  m.def("fake_quantize(Tensor x, Tensor scale, Tensor zero_point, *, int axis, int quant_min, "
-        "int quant_max) -> Tensor", tags);
-  m.def("fake_quantize_backward(Tensor grad, Tensor x, Tensor scale, Tensor zero_point, *, "
-        "int axis, int quant_min, int quant_max) -> Tensor", tags);
+  m.def(
+      "fake_quantize(Tensor x, Tensor scale, Tensor zero_point, *, int axis, int quant_min, "
+      "int quant_max) -> Tensor",
+      tags);
+  m.def(
+      "fake_quantize_backward(Tensor grad, Tensor x, Tensor scale, Tensor zero_point, *, "
+      "int axis, int quant_min, int quant_max) -> Tensor",
+      tags);
 
   // Rules 2 and 3 on their own.
-  m.def("quantize(Tensor x, Tensor scale, Tensor zero_point, *, int axis, int quant_min, "
-        "int quant_max) -> Tensor", tags);
+  m.def(
+      "quantize(Tensor x, Tensor scale, Tensor zero_point, *, int axis, int quant_min, "
+      "int quant_max) -> Tensor",
+      tags);
   m.def("dequantize(Tensor codes, Tensor scale, Tensor zero_point, *, int axis) -> Tensor", tags);
 
   // Running range of a tensor (axis -1) or of each channel. min, max: float32[1] or [C]; count:
   // int64[1]. The first batch sets the range; later ones move it by `momentum` (1: running
   // extreme). NaN is skipped.
-  m.def("observe_minmax_(Tensor x, Tensor(a!) min, Tensor(b!) max, Tensor(c!) count, *, "
-        "int axis, float momentum) -> ()", tags);
+  m.def(
+      "observe_minmax_(Tensor x, Tensor(a!) min, Tensor(b!) max, Tensor(c!) count, *, "
+      "int axis, float momentum) -> ()",
+      tags);
   // Rule 5: (scale float32, zero_point int32) of a range, elementwise.
-  m.def("choose_qparams(Tensor min, Tensor max, *, int bits, bool is_signed, bool narrow, "
-        "bool symmetric, bool power_of_two) -> (Tensor, Tensor)", tags);
+  m.def(
+      "choose_qparams(Tensor min, Tensor max, *, int bits, bool is_signed, bool narrow, "
+      "bool symmetric, bool power_of_two) -> (Tensor, Tensor)",
+      tags);
   // Codes int8 and per-channel scales of a weight. axis -1: one scale.
-  m.def("quantize_weight(Tensor weight, *, int axis, int groups, int bits, bool narrow, "
-        "bool power_of_two) -> (Tensor, Tensor)", tags);
+  m.def(
+      "quantize_weight(Tensor weight, *, int axis, int groups, int bits, bool narrow, "
+      "bool power_of_two) -> (Tensor, Tensor)",
+      tags);
 
   // table[code - quant_min], table of 2^bits entries (rule 11).
   m.def("lookup(Tensor codes, Tensor table, *, int quant_min) -> Tensor", tags);
 
   // Exact integer accumulators (rule 6) as float32 = float(acc). codes [N, C, spatial...] with 1 to
   // 3 spatial axes, or unbatched; weight int8. The result of a 4-d call is channels-last in memory.
-  m.def("conv_int(Tensor codes, int zero_point, Tensor weight, *, int[] stride, int[] padding, "
-        "int[] dilation, int[] output_padding, int groups, bool transposed) -> Tensor", tags);
+  m.def(
+      "conv_int(Tensor codes, int zero_point, Tensor weight, *, int[] stride, int[] padding, "
+      "int[] dilation, int[] output_padding, int groups, bool transposed) -> Tensor",
+      tags);
   // codes [..., C], weight int8 [K, C] -> float32 [..., K].
   m.def("linear_int(Tensor codes, int zero_point, Tensor weight) -> Tensor", tags);
 
@@ -45,28 +59,38 @@ TORCH_LIBRARY(qat_ext, m) {
   // last one). multiplier, bias and the other per-channel tensors are float32[C].
 
   // float(acc) * multiplier[c] + bias[c] -> codes (rules 7 and 2).
-  m.def("requantize(Tensor acc, Tensor multiplier, Tensor? bias, Tensor scale, Tensor zero_point, "
-        "*, int axis, int quant_min, int quant_max) -> Tensor", tags);
+  m.def(
+      "requantize(Tensor acc, Tensor multiplier, Tensor? bias, Tensor scale, Tensor zero_point, "
+      "*, int axis, int quant_min, int quant_max) -> Tensor",
+      tags);
   // Mean and biased variance per channel of v = acc * multiplier[c] + bias[c].
-  m.def("batch_statistics(Tensor acc, Tensor? multiplier, Tensor? bias, *, int axis) "
-        "-> (Tensor, Tensor)", tags);
+  m.def(
+      "batch_statistics(Tensor acc, Tensor? multiplier, Tensor? bias, *, int axis) "
+      "-> (Tensor, Tensor)",
+      tags);
   // Rule 9: (multiplier, bias) of the folded layer.
-  m.def("fold_batch_norm(Tensor? multiplier, Tensor? bias, Tensor? gamma, Tensor? beta, "
-        "Tensor mean, Tensor variance, *, float eps) -> (Tensor, Tensor)", tags);
+  m.def(
+      "fold_batch_norm(Tensor? multiplier, Tensor? bias, Tensor? gamma, Tensor? beta, "
+      "Tensor mean, Tensor variance, *, float eps) -> (Tensor, Tensor)",
+      tags);
 
   // A chain's end up to the activation: act(acc * multiplier[c] + bias[c] + residual) as float32.
   // No multiplier: acc as it is. residual: float32, or codes with residual_scale and
   // residual_zero_point. activation, p0, p1: numerics::ActivationKind and its parameters; slope:
   // float32[C], PReLU.
-  m.def("bn_act(Tensor acc, Tensor? multiplier, Tensor? bias, Tensor? residual, "
-        "Tensor? residual_scale, Tensor? residual_zero_point, Tensor? slope, *, int axis, "
-        "int activation, float p0, float p1) -> Tensor", tags);
+  m.def(
+      "bn_act(Tensor acc, Tensor? multiplier, Tensor? bias, Tensor? residual, "
+      "Tensor? residual_scale, Tensor? residual_zero_point, Tensor? slope, *, int axis, "
+      "int activation, float p0, float p1) -> Tensor",
+      tags);
   // The same, quantized (rule 2), in one pass: (codes, range float32[2] = smallest and largest
   // finite value before quantizing, or [0, 0] when observe is false).
-  m.def("bn_act_quantize(Tensor acc, Tensor? multiplier, Tensor? bias, Tensor? residual, "
-        "Tensor? residual_scale, Tensor? residual_zero_point, Tensor? slope, Tensor scale, "
-        "Tensor zero_point, *, int axis, int activation, float p0, float p1, int quant_min, "
-        "int quant_max, bool observe) -> (Tensor, Tensor)", tags);
+  m.def(
+      "bn_act_quantize(Tensor acc, Tensor? multiplier, Tensor? bias, Tensor? residual, "
+      "Tensor? residual_scale, Tensor? residual_zero_point, Tensor? slope, Tensor scale, "
+      "Tensor zero_point, *, int axis, int activation, float p0, float p1, int quant_min, "
+      "int quant_max, bool observe) -> (Tensor, Tensor)",
+      tags);
   // Gradient of either (scale None: bn_act). The forward value and its masks are recomputed from
   // acc. With dy = grad * straight-through mask * activation slope:
   //   x_hat = acc * xhat_multiplier[c] + xhat_bias[c]   (batch norm's normalised input; None: none)
@@ -74,10 +98,12 @@ TORCH_LIBRARY(qat_ext, m) {
   // where the two means over the rows are left out unless through_statistics; gain None: 1.
   // Returns (d_value float32, like acc; d_residual = dy or an empty tensor; sum of dy float32[C];
   // sum of dy * x_hat float32[C]; sum over rows of dy * v where v < 0, for slope, or empty).
-  m.def("bn_act_quantize_backward(Tensor grad, Tensor acc, Tensor? multiplier, Tensor? bias, "
-        "Tensor? residual, Tensor? residual_scale, Tensor? residual_zero_point, Tensor? slope, "
-        "Tensor? scale, Tensor? zero_point, Tensor? xhat_multiplier, Tensor? xhat_bias, "
-        "Tensor? gain, *, int axis, int activation, float p0, float p1, int quant_min, "
-        "int quant_max, bool through_statistics, bool residual_grad) "
-        "-> (Tensor, Tensor, Tensor, Tensor, Tensor)", tags);
+  m.def(
+      "bn_act_quantize_backward(Tensor grad, Tensor acc, Tensor? multiplier, Tensor? bias, "
+      "Tensor? residual, Tensor? residual_scale, Tensor? residual_zero_point, Tensor? slope, "
+      "Tensor? scale, Tensor? zero_point, Tensor? xhat_multiplier, Tensor? xhat_bias, "
+      "Tensor? gain, *, int axis, int activation, float p0, float p1, int quant_min, "
+      "int quant_max, bool through_statistics, bool residual_grad) "
+      "-> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+      tags);
 }

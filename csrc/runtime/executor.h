@@ -14,9 +14,9 @@ namespace qat::runtime {
 using graph::Tensor;
 
 // Evaluates an `aten` node. libqat_runtime has none; libqat_ext supplies one made of ATen.
-using AtenEvaluator = std::function<std::vector<Tensor>(
-    const graph::AtenAttributes& attributes, const std::vector<const Tensor*>& inputs,
-    int64_t batch)>;
+using AtenEvaluator =
+    std::function<std::vector<Tensor>(const graph::AtenAttributes& attributes,
+                                      const std::vector<const Tensor*>& inputs, int64_t batch)>;
 
 struct Options {
   int threads = 0;  // 0: as many as the machine has
@@ -25,7 +25,7 @@ struct Options {
 
 // Multiply-accumulates of the conv and linear layers of one call, counted by the kernels that ran.
 struct MacCount {
-  int64_t integer = 0;  // conv and linear nodes
+  int64_t integer = 0;   // conv and linear nodes
   int64_t floating = 0;  // convolutions and linear layers inside aten nodes
 };
 

@@ -1,0 +1,264 @@
+#include "checkpoint/checkpoint.h"
+
+#include <array>
+#include <cstring>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+#include "checkpoint/packing.h"
+#include "checkpoint/safetensors.h"
+#include "checkpoint/sha256.h"
+#include "error.h"
+#include "graph/json.h"
+#include "graph/json_reader.h"
+#include "graph/spelling.h"
+#include "graph/strict_json.h"
+#include "graph/validate.h"
+
+namespace qat::checkpoint {
+namespace {
+
+using graph::Tensor;
+using graph::TensorType;
+using safetensors::Entry;
+using safetensors::File;
+
+constexpr std::array kMetadataKeys = {"format", "graph", "numerics", "provenance", "sha256"};
+constexpr size_t kDigestDigits = 64;
+
+struct Dtype {
+  const char* name;
+  TensorType type;
+};
+constexpr std::array kDtypes = {Dtype{"I8", TensorType::int8}, Dtype{"U8", TensorType::uint8},
+                                Dtype{"F32", TensorType::float32}, Dtype{"I64", TensorType::int64},
+                                Dtype{"BOOL", TensorType::boolean}};
+
+const char* dtype_name(TensorType type) {
+  for (const Dtype& dtype : kDtypes) {
+    if (dtype.type == type) return dtype.name;
+  }
+  return "unknown";
+}
+
+std::string format_name() { return "qat_ext/" + std::to_string(kFormatVersion); }
+
+std::string to_string(const std::vector<std::byte>& bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+std::vector<std::byte> to_bytes(const std::string& text) {
+  const auto* begin = reinterpret_cast<const std::byte*>(text.data());
+  return {begin, begin + text.size()};
+}
+
+// ---- writing -----------------------------------------------------------------------------------
+
+std::map<std::string, numerics::IntFormat> weight_formats(const graph::Graph& graph) {
+  std::map<std::string, numerics::IntFormat> formats;
+  for (const graph::Node& node : graph.nodes) {
+    if (const auto* conv = std::get_if<graph::ConvAttributes>(&node.attributes)) {
+      formats[conv->weight] = conv->weight_format;
+    } else if (const auto* linear = std::get_if<graph::LinearAttributes>(&node.attributes)) {
+      formats[linear->weight] = linear->weight_format;
+    }
+  }
+  return formats;
+}
+
+Entry packed_entry(const Tensor& weight, numerics::IntFormat format) {
+  std::string packed = pack(weight.bytes, format);
+  const int64_t size = static_cast<int64_t>(packed.size());
+  return {"U8", {size}, std::move(packed)};
+}
+
+Entry scales_entry(const std::vector<float>& scales) {
+  std::string bytes(scales.size() * sizeof(float), '\0');
+  std::memcpy(bytes.data(), scales.data(), bytes.size());
+  return {"F32", {static_cast<int64_t>(scales.size())}, std::move(bytes)};
+}
+
+// The digest is taken over the file with zeros in its own place.
+void insert_digest(std::string& bytes) {
+  const std::string key = "\"sha256\":\"";
+  const size_t digits = bytes.find(key + std::string(kDigestDigits, '0')) + key.size();
+  bytes.replace(digits, kDigestDigits, sha256(bytes));
+}
+
+std::string provenance_text(const graph::Provenance& provenance, const std::string& origin) {
+  try {
+    return nlohmann::json(provenance).dump();
+  } catch (const nlohmann::json::type_error&) {
+    throw Error(origin + ": provenance: keys and values must be UTF-8 text");
+  }
+}
+
+std::string serialize_as(const graph::Model& model, const std::string& origin) {
+  graph::validate(model, origin);
+  graph::EncodedGraph encoded = graph::encode(model, origin);
+  const auto formats = weight_formats(model.graph);
+  File file;
+  for (const auto& [name, tensor] : model.tensors) {
+    const auto weight = formats.find(name);
+    const bool is_packed = weight != formats.end() && weight->second.bits < 8;
+    file.tensors[name] =
+        is_packed ? packed_entry(tensor, weight->second)
+                  : Entry{dtype_name(tensor.type), tensor.shape, to_string(tensor.bytes)};
+  }
+  if (!encoded.scales.empty()) {
+    file.tensors[graph::kActivationScales] = scales_entry(encoded.scales);
+  }
+  file.metadata = {{"format", format_name()},
+                   {"graph", std::move(encoded.json)},
+                   {"numerics", std::to_string(kNumericsVersion)},
+                   {"provenance", provenance_text(model.provenance, origin)},
+                   {"sha256", std::string(kDigestDigits, '0')}};
+  std::string bytes = safetensors::serialize(file);
+  insert_digest(bytes);
+  return bytes;
+}
+
+// ---- reading -----------------------------------------------------------------------------------
+
+void require_metadata_keys(const File& file, const std::string& origin) {
+  for (const char* key : kMetadataKeys) {
+    if (file.metadata.count(key) == 0) {
+      throw Error(origin + ": __metadata__: key '" + key +
+                  "' is missing; is this a checkpoint of qat_ext?");
+    }
+  }
+  for (const auto& [key, value] : file.metadata) {
+    bool known = false;
+    for (const char* name : kMetadataKeys) known = known || key == name;
+    if (!known) throw Error(origin + ": __metadata__: unknown key " + graph::in_quotes(key));
+  }
+}
+
+void require_version(const File& file, const char* key, const std::string& expected,
+                     const std::string& origin) {
+  const std::string& found = file.metadata.at(key);
+  if (found == expected) return;
+  throw Error(origin + ": __metadata__: " + key + " must be '" + expected + "', got " +
+              graph::in_quotes(found) + "; this version of qat_ext reads no other");
+}
+
+void require_digest(const std::string& bytes, const std::string& expected,
+                    const std::string& origin) {
+  const std::string place = origin + ": __metadata__: sha256: ";
+  if (expected.size() != kDigestDigits ||
+      expected.find_first_not_of("0123456789abcdef") != std::string::npos) {
+    throw Error(place + "64 lower-case hexadecimal digits expected, got " +
+                graph::in_quotes(expected));
+  }
+  // Quotes inside JSON strings are escaped, so that no text in the header can be taken for this.
+  const std::string quoted = "\"" + expected + "\"";
+  const size_t begin = bytes.find(quoted);
+  if (begin == std::string::npos) {
+    throw Error(place + "the digits must stand in the header without escapes");
+  }
+  Sha256 hash;
+  hash.update(std::string_view(bytes).substr(0, begin + 1));
+  hash.update(std::string(kDigestDigits, '0'));
+  hash.update(std::string_view(bytes).substr(begin + 1 + kDigestDigits));
+  const std::string computed = hash.finish();
+  if (computed != expected) {
+    throw Error(place + "the file is damaged: it says " + expected + ", its bytes give " +
+                computed + "; copy or export it again");
+  }
+}
+
+graph::Provenance provenance_from(const std::string& text, const std::string& origin) {
+  const std::string place = origin + ": provenance";
+  graph::Provenance provenance;
+  const nlohmann::json source = graph::parse_strict_json(text, place);
+  for (const auto& entry : source.items()) {
+    provenance[entry.key()] =
+        graph::string_from(entry.value(), place + ": " + graph::in_quotes(entry.key()));
+  }
+  return provenance;
+}
+
+std::vector<float> take_scales(File& file, const std::string& origin) {
+  const auto found = file.tensors.find(graph::kActivationScales);
+  if (found == file.tensors.end()) return {};
+  const Entry& entry = found->second;
+  if (entry.dtype != "F32" || entry.shape.size() != 1 || entry.shape[0] == 0) {
+    throw Error(origin + ": tensor 'activation_scales': F32 [n] with n > 0 expected, got " +
+                entry.dtype + " " + graph::to_text(entry.shape));
+  }
+  std::vector<float> scales(static_cast<size_t>(entry.shape[0]));
+  std::memcpy(scales.data(), entry.bytes.data(), entry.bytes.size());
+  file.tensors.erase(found);
+  return scales;
+}
+
+std::optional<int64_t> element_count(const std::vector<int64_t>& shape) {
+  int64_t count = 1;
+  for (const int64_t size : shape) {
+    if (size < 0 || __builtin_mul_overflow(count, size, &count)) return std::nullopt;
+  }
+  return count;
+}
+
+Tensor packed_weight(const Entry& entry, const graph::WeightLayout& layout,
+                     const std::string& place) {
+  const auto count = element_count(layout.shape);
+  const auto bytes = count ? packed_size(*count, layout.format.bits) : std::nullopt;
+  if (!bytes || entry.dtype != "U8" || entry.shape.size() != 1 || entry.bytes.size() != *bytes) {
+    throw Error(place + "codes of " + graph::spelling(layout.format) + " and weight_shape " +
+                graph::to_text(layout.shape) + " are packed as U8 [" +
+                (bytes ? std::to_string(*bytes) : "?") + "], got " + entry.dtype + " " +
+                graph::to_text(entry.shape));
+  }
+  auto codes = unpack(entry.bytes, *count, layout.format);
+  if (!codes) throw Error(place + "the unused bits of the last byte must be zero");
+  return {TensorType::int8, layout.shape, std::move(*codes)};
+}
+
+Tensor tensor_from(const Entry& entry, const graph::WeightLayout* layout,
+                   const std::string& place) {
+  if (layout != nullptr && layout->format.bits < 8) return packed_weight(entry, *layout, place);
+  if (layout != nullptr && layout->shape != entry.shape) {
+    throw Error(place + "weight_shape must be that of the tensor, " + graph::to_text(entry.shape) +
+                ", got " + graph::to_text(layout->shape));
+  }
+  for (const Dtype& dtype : kDtypes) {
+    if (entry.dtype == dtype.name) return {dtype.type, entry.shape, to_bytes(entry.bytes)};
+  }
+  throw Error(place + "dtype must be I8, U8, F32, I64 or BOOL, got " + entry.dtype);
+}
+
+}  // namespace
+
+std::string serialize(const graph::Model& model) { return serialize_as(model, "model"); }
+
+void save(const graph::Model& model, const std::string& path) {
+  safetensors::write_file(path, serialize_as(model, path));
+}
+
+graph::Model parse(const std::string& bytes, const std::string& origin) {
+  File file = safetensors::parse(bytes, origin);
+  require_metadata_keys(file, origin);
+  require_version(file, "format", format_name(), origin);
+  require_digest(bytes, file.metadata.at("sha256"), origin);
+  require_version(file, "numerics", std::to_string(kNumericsVersion), origin);
+  graph::Model model;
+  model.provenance = provenance_from(file.metadata.at("provenance"), origin);
+  const std::vector<float> scales = take_scales(file, origin);
+  graph::DecodedGraph decoded =
+      graph::decode(file.metadata.at("graph"), scales, origin + ": graph");
+  model.graph = std::move(decoded.graph);
+  for (auto& [name, entry] : file.tensors) {
+    const auto layout = decoded.weights.find(name);
+    const std::string place = origin + ": tensor " + graph::in_quotes(name) + ": ";
+    model.tensors[name] =
+        tensor_from(entry, layout == decoded.weights.end() ? nullptr : &layout->second, place);
+    entry = {};  // large models are held once, not twice
+  }
+  graph::validate(model, origin);
+  return model;
+}
+
+graph::Model load(const std::string& path) { return parse(safetensors::read_file(path), path); }
+
+}  // namespace qat::checkpoint

@@ -1,0 +1,194 @@
+#include "insert/engine.h"
+
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/ops/full.h>
+#include <ATen/ops/zeros.h>
+
+#include <exception>
+
+#include "error.h"
+#include "insert/quantized_tensor.h"
+
+namespace qat {
+namespace {
+
+// The model's buffers, mode and the random state as they were, whatever happens in between.
+class StateKeeper {
+ public:
+  explicit StateKeeper(ModelAccess& access)
+      : access_(access),
+        training_(access.is_training()),
+        generator_(at::detail::getDefaultCPUGenerator()),
+        random_(generator_.get_state()) {
+    for (const auto& [name, tensor] : access.tensors()) {
+      if (!tensor.defined() || tensor.requires_grad()) continue;
+      saved_.emplace_back(tensor, tensor.detach().clone());
+    }
+  }
+  ~StateKeeper() {
+    at::NoGradGuard no_grad;
+    for (auto& [tensor, copy] : saved_) tensor.copy_(copy);
+    access_.train(training_);
+    generator_.set_state(random_);
+  }
+
+ private:
+  ModelAccess& access_;
+  bool training_;
+  at::Generator generator_;
+  at::Tensor random_;
+  std::vector<std::pair<at::Tensor, at::Tensor>> saved_;
+};
+
+void require_examples(const std::vector<TensorList>& examples) {
+  if (examples.empty()) throw Error("prepare: no example inputs were given; give at least one.");
+  for (const TensorList& example : examples) {
+    if (example.empty())
+      throw Error("prepare: an example holds no tensor; give at least one input.");
+  }
+}
+
+bool has_integer_site(const insert::Plan& plan) {
+  for (const insert::SitePlan& site : plan.sites) {
+    if (site.integer) return true;
+  }
+  return false;
+}
+
+capture::Trace capture_model(ModelAccess& access, const std::vector<TensorList>& examples) {
+  require_examples(examples);
+  StateKeeper keeper(access);
+  access.train(true);
+  // The training forward must run at all; what it adds to the eval graph runs in float.
+  const int64_t batch = std::max<int64_t>(2, capture::batch_of(examples[0]));
+  capture::record(access, capture::with_batch(examples[0], batch));
+  access.train(false);
+  capture::Trace trace = capture::record_eval(access, examples[0]);
+  for (size_t i = 1; i < examples.size(); ++i) {
+    const capture::Trace other = capture::record_eval(access, examples[i]);
+    if (other.nodes.size() != trace.nodes.size()) {
+      throw Error("prepare: example " + std::to_string(i) +
+                  " takes another path through the model than example 0; the integer model can "
+                  "hold one path only.");
+    }
+  }
+  return trace;
+}
+
+}  // namespace
+
+Engine::Engine(ModelAccess model, capture::Trace recorded, const Recipe& chosen)
+    : access(std::move(model)),
+      recipe(chosen),
+      trace(std::move(recorded)),
+      plan(insert::make_plan(trace, recipe)),
+      bank(plan.quantizers),
+      phase_tensor(at::full({1}, static_cast<int64_t>(Phase::qat), at::kLong)),
+      batch_norm_frozen(at::zeros({1}, at::kLong)),
+      ranges_frozen(at::zeros({1}, at::kLong)) {
+  if (!has_integer_site(plan)) {
+    throw Error(
+        "prepare: the plan holds no site to quantize. The forward called no convolution or "
+        "linear layer that qat_ext can see: was the model compiled or scripted, or does the "
+        "recipe keep every site in float?");
+  }
+}
+
+Phase Engine::phase() const { return static_cast<Phase>(phase_tensor.item<int64_t>()); }
+
+void Engine::set_phase(Phase phase) {
+  bank.commit();
+  phase_tensor.fill_(static_cast<int64_t>(phase));
+}
+
+insert::SessionOptions Engine::options() const {
+  insert::SessionOptions options;
+  options.training = access.is_training();
+  options.quantize = phase() == Phase::qat;
+  const bool moves = options.training && !flag(ranges_frozen);
+  options.observe = phase() == Phase::calibrate || moves;
+  options.batch_norm_frozen = flag(batch_norm_frozen);
+  return options;
+}
+
+TensorList Engine::run(insert::Session& session, const TensorList& inputs) {
+  insert::ModeGuard guard(&session);
+  return access.forward(inputs);
+}
+
+TensorList Engine::forward(const TensorList& inputs) {
+  if (phase() == Phase::floating) return access.forward(inputs);
+  const insert::SessionOptions chosen = options();
+  const NamedTensors parameters = access.tensors();
+  bank.begin_forward();
+  insert::Session session(trace, plan, bank, parameters, inputs, chosen);
+  session.probe = probe;
+  if (chosen.training && chosen.quantize) {
+    insert::SessionOptions again = chosen;
+    again.recompute = true;
+    again.observe = false;
+    recompute_ = std::make_shared<insert::Session>(trace, plan, bank, parameters, inputs, again);
+    recompute_->set_recompute(recompute_);
+    session.set_recompute(recompute_);
+  }
+  TensorList outputs;
+  try {
+    outputs = run(session, inputs);
+  } catch (...) {
+    bank.discard_observations();
+    if (session.failure()) std::rethrow_exception(session.failure());
+    throw;
+  }
+  if (chosen.quantize) session.require_complete();
+  for (at::Tensor& output : outputs) output = insert::realize(output);
+  return outputs;
+}
+
+void Engine::step(double fraction) {
+  if (!(fraction >= 0.0 && fraction <= 1.0)) {
+    throw Error("step: fraction: expected a number from 0 to 1, got " + std::to_string(fraction));
+  }
+  if (fraction >= recipe.freeze.batch_norm) batch_norm_frozen.fill_(1);
+  if (fraction >= recipe.freeze.ranges) {
+    bank.commit();
+    ranges_frozen.fill_(1);
+  }
+}
+
+NamedTensors Engine::state() {
+  bank.commit();
+  NamedTensors all = bank.state();
+  all.emplace_back("schedule.phase", phase_tensor);
+  all.emplace_back("schedule.batch_norm_frozen", batch_norm_frozen);
+  all.emplace_back("schedule.ranges_frozen", ranges_frozen);
+  return all;
+}
+
+PreparedModel::PreparedModel(std::unique_ptr<Engine> engine) : engine_(std::move(engine)) {}
+PreparedModel::~PreparedModel() = default;
+
+std::shared_ptr<PreparedModel> PreparedModel::create(ModelAccess access,
+                                                     const std::vector<TensorList>& examples,
+                                                     const Recipe& recipe) {
+  capture::Trace trace = capture_model(access, examples);
+  auto engine = std::make_unique<Engine>(std::move(access), std::move(trace), recipe);
+  return std::shared_ptr<PreparedModel>(new PreparedModel(std::move(engine)));
+}
+
+TensorList PreparedModel::forward(const TensorList& inputs) { return engine_->forward(inputs); }
+Phase PreparedModel::phase() const { return engine_->phase(); }
+void PreparedModel::set_phase(Phase phase) { engine_->set_phase(phase); }
+void PreparedModel::freeze_batch_norm(bool frozen) { engine_->batch_norm_frozen.fill_(frozen); }
+void PreparedModel::freeze_ranges(bool frozen) {
+  engine_->bank.commit();
+  engine_->ranges_frozen.fill_(frozen);
+}
+bool PreparedModel::batch_norm_frozen() const { return engine_->flag(engine_->batch_norm_frozen); }
+bool PreparedModel::ranges_frozen() const { return engine_->flag(engine_->ranges_frozen); }
+void PreparedModel::step(double fraction) { engine_->step(fraction); }
+NamedTensors PreparedModel::state() const { return engine_->state(); }
+std::string PreparedModel::plan() const { return insert::describe(engine_->trace, engine_->plan); }
+const Recipe& PreparedModel::recipe() const { return engine_->recipe; }
+ModelAccess& PreparedModel::access() { return engine_->access; }
+
+}  // namespace qat

@@ -1,0 +1,175 @@
+// The chain's end: batch norm, residual, activation and quantizer as one node.
+//
+// Note [Two nodes per layer]
+// The layer's own node takes the gradient with respect to v = acc * multiplier + bias and knows
+// nothing of what follows; the chain node turns the gradient of the chain's result into that of v,
+// gamma, beta and the residual in two passes over acc, from which it recomputes every mask, so that
+// nothing is saved that the layer does not keep anyway. Batch norm or an activation that is still
+// pending has a node as well, which serves readers of the intermediate tensor; the chain's end
+// reaches past it, unless somebody put a hook there.
+
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "insert/nodes_common.h"
+#include "insert/ops_calls.h"
+
+namespace qat::insert {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::variable_list;
+
+enum class Outcome { pending, codes, real };
+
+// Everything of a chain but its tensors.
+struct ChainScalars {
+  int64_t axis;
+  numerics::Activation activation;
+  bool has_batch_norm, through_statistics, residual_is_codes, quantized;
+  numerics::QuantParams residual_params;
+  numerics::IntFormat residual_format, format;
+};
+
+constexpr size_t kSavedCount = 12;
+
+ChainScalars scalars_of(const Chain& chain, const Codes* to) {
+  ChainScalars s{};
+  s.axis = chain.axis;
+  s.activation = chain.activation;
+  s.has_batch_norm = chain.batch_norm.has_value();
+  s.through_statistics = s.has_batch_norm && chain.batch_norm->through_statistics;
+  if (const Payload* payload = payload_of(chain.residual)) {
+    s.residual_is_codes = true;
+    s.residual_params = payload->codes->params;
+    s.residual_format = payload->codes->format;
+  }
+  s.quantized = to != nullptr;
+  if (to != nullptr) s.format = to->format;
+  return s;
+}
+
+variable_list tensors_of(const Chain& chain, const Codes* to) {
+  variable_list saved{chain.acc, chain.multiplier, chain.bias, chain.slope};
+  const ChainBatchNorm none;
+  const ChainBatchNorm& bn = chain.batch_norm ? *chain.batch_norm : none;
+  saved.insert(saved.end(), {bn.xhat_multiplier, bn.xhat_bias, bn.gain});
+  if (const Payload* payload = payload_of(chain.residual)) {
+    saved.insert(saved.end(),
+                 {payload->codes->codes, payload->codes->scale, payload->codes->zero_point});
+  } else {
+    const auto real = chain.residual.defined() ? chain.residual.detach() : at::Tensor();
+    saved.insert(saved.end(), {real, at::Tensor(), at::Tensor()});
+  }
+  saved.push_back(to != nullptr ? to->scale : at::Tensor());
+  saved.push_back(to != nullptr ? to->zero_point : at::Tensor());
+  return saved;
+}
+
+at::Tensor rebuild_residual(const ChainScalars& s, const variable_list& saved) {
+  if (!s.residual_is_codes) return saved[7];
+  Codes codes{saved[7], s.residual_params, s.residual_format, saved[8], saved[9]};
+  return make_like(codes_payload(std::move(codes)), Nominal::like(saved[7]), saved[7].device());
+}
+
+Chain rebuild_chain(const ChainScalars& s, const variable_list& saved) {
+  Chain chain;
+  chain.acc = saved[0];
+  chain.multiplier = saved[1];
+  chain.bias = saved[2];
+  chain.slope = saved[3];
+  chain.axis = s.axis;
+  chain.activation = s.activation;
+  if (s.has_batch_norm) {
+    chain.batch_norm = ChainBatchNorm{{}, {}, saved[4], saved[5], saved[6], s.through_statistics};
+  }
+  chain.residual = rebuild_residual(s, saved);
+  return chain;
+}
+
+using OptionalTensor = std::optional<at::Tensor>;
+
+struct ChainNode : Function<ChainNode> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& source,
+                            const OptionalTensor& /*gamma*/, const OptionalTensor& /*beta*/,
+                            const OptionalTensor& /*residual*/, const OptionalTensor& /*slope*/,
+                            const Chain& chain, const Nominal& nominal, Outcome outcome,
+                            const QuantizeTo* to) {
+    const Codes* target = outcome == Outcome::codes ? &to->target : nullptr;
+    auto saved = tensors_of(chain, target);
+    TORCH_INTERNAL_ASSERT(saved.size() == kSavedCount);
+    ctx->save_for_backward(std::move(saved));
+    ctx->saved_data["chain"] = Held<ChainScalars>::hold(scalars_of(chain, target));
+    switch (outcome) {
+      case Outcome::pending: {
+        auto payload = std::make_shared<Payload>();
+        payload->chain = chain;
+        return make_like(std::move(payload), nominal, source.device());
+      }
+      case Outcome::real:
+        return to_nominal(call::bn_act(chain), nominal);
+      case Outcome::codes:
+        break;
+    }
+    auto [codes, range] = call::bn_act_quantize(chain, to->target, to->observe);
+    if (to->observe) to->report(range);
+    return make_like(codes_payload(with_codes(to->target, codes)), nominal, source.device());
+  }
+
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    const auto& scalars = Held<ChainScalars>::get(ctx->saved_data["chain"]);
+    const Chain chain = rebuild_chain(scalars, saved);
+    Codes to;
+    to.format = scalars.format;
+    to.scale = saved[10];
+    to.zero_point = saved[11];
+    const bool residual_grad = chain.residual.defined() && ctx->needs_input_grad(3);
+    auto [d_value, d_residual, sum_dy, sum_dy_xhat, d_slope] =
+        call::bn_act_backward(grads[0], chain, to, residual_grad);
+    variable_list out(9);
+    out[0] = d_value;
+    if (scalars.has_batch_norm) {
+      if (ctx->needs_input_grad(1)) out[1] = sum_dy_xhat;
+      if (ctx->needs_input_grad(2)) out[2] = sum_dy;
+    }
+    if (residual_grad) out[3] = d_residual;
+    if (chain.slope.defined() && ctx->needs_input_grad(4)) out[4] = d_slope;
+    return out;
+  }
+};
+
+OptionalTensor optional(const at::Tensor& tensor) {
+  return tensor.defined() ? OptionalTensor(tensor) : std::nullopt;
+}
+
+at::Tensor apply(const Chain& chain, const Nominal& nominal, Outcome outcome,
+                 const QuantizeTo* to) {
+  const auto& bn = chain.batch_norm;
+  return ChainNode::apply(chain.source, bn ? optional(bn->gamma) : std::nullopt,
+                          bn ? optional(bn->beta) : std::nullopt, optional(chain.residual),
+                          optional(chain.slope), chain, nominal, outcome, to);
+}
+
+}  // namespace
+
+at::Tensor make_pending(Chain chain, const Nominal& nominal) {
+  return apply(chain, nominal, Outcome::pending, nullptr);
+}
+
+at::Tensor make_codes(Chain chain, const Nominal& nominal, const QuantizeTo& to) {
+  return apply(chain, nominal, Outcome::codes, &to);
+}
+
+at::Tensor make_real(Chain chain, const Nominal& nominal) {
+  return apply(chain, nominal, Outcome::real, nullptr);
+}
+
+at::Tensor wrap_real(const at::Tensor& real) {
+  Chain chain;
+  chain.acc = real.detach();
+  chain.source = real;
+  return make_pending(std::move(chain), Nominal::like(real));
+}
+
+}  // namespace qat::insert

@@ -1,0 +1,141 @@
+// Between reals and codes: quantize, dequantize, table lookup, dropout on codes.
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/bernoulli.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/scalar_tensor.h>
+#include <ATen/ops/where.h>
+#include <torch/csrc/autograd/custom_function.h>
+
+#include "insert/nodes_common.h"
+#include "insert/ops_calls.h"
+
+namespace qat::insert {
+namespace {
+
+using torch::autograd::AutogradContext;
+using torch::autograd::Function;
+using torch::autograd::variable_list;
+
+struct QuantizeNode : Function<QuantizeNode> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& real, const QuantizeTo& to) {
+    Chain chain;  // a chain of nothing: quantizes and observes in one pass
+    chain.acc = real;
+    auto [codes, range] = call::bn_act_quantize(chain, to.target, to.observe);
+    if (to.observe) to.report(range);
+    ctx->save_for_backward({real, to.target.scale, to.target.zero_point});
+    ctx->saved_data["format"] = Held<numerics::IntFormat>::hold(to.target.format);
+    return make_like(codes_payload(with_codes(to.target, codes)), Nominal::like(real),
+                     real.device());
+  }
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    Codes to;
+    to.format = Held<numerics::IntFormat>::get(ctx->saved_data["format"]);
+    to.scale = saved[1];
+    to.zero_point = saved[2];
+    return {call::fake_quantize_backward(grads[0], saved[0], to), at::Tensor()};
+  }
+};
+
+struct DequantizeNode : Function<DequantizeNode> {
+  static at::Tensor forward(AutogradContext*, const at::Tensor& quantized) {
+    return to_nominal(call::dequantize(*payload_of(quantized)->codes), Nominal::like(quantized));
+  }
+  static variable_list backward(AutogradContext*, variable_list grads) { return {grads[0]}; }
+};
+
+struct LookupNode : Function<LookupNode> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& input, const at::Tensor& table,
+                            const at::Tensor& slope, const Codes* to) {
+    const Codes& codes = *payload_of(input)->codes;
+    const int64_t quant_min = codes.format.quant_min();
+    ctx->save_for_backward({codes.codes, slope});
+    ctx->saved_data["quant_min"] = quant_min;
+    at::Tensor out = call::lookup(codes.codes, table, quant_min);
+    const Nominal nominal = Nominal::like(input);
+    if (to == nullptr) return to_nominal(out, nominal);
+    return make_like(codes_payload(with_codes(*to, out)), nominal, input.device());
+  }
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const auto saved = ctx->get_saved_variables();
+    const int64_t quant_min = ctx->saved_data["quant_min"].toInt();
+    return {grads[0] * call::lookup(saved[0], saved[1], quant_min), {}, {}, {}};
+  }
+};
+
+// Dropping sets a code to the zero point; scaling by 1/(1-p) scales the step, so codes stay exact.
+struct DropoutNode : Function<DropoutNode> {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& input, double probability) {
+    const Codes& codes = *payload_of(input)->codes;
+    const double keep = 1.0 - probability;
+    const at::Tensor kept =
+        at::empty(codes.codes.sizes(), codes.codes.options().dtype(at::kBool)).bernoulli_(keep);
+    Codes out = codes;
+    const at::Tensor zero = at::scalar_tensor(codes.params.zero_point, codes.codes.options());
+    out.codes = at::where(kept, codes.codes, zero);
+    const float gain = keep > 0 ? static_cast<float>(1.0 / keep) : 1.0f;
+    out.params.scale = numerics::mul(codes.params.scale, gain);
+    out.scale = codes.scale * gain;
+    ctx->save_for_backward({kept});
+    ctx->saved_data["gain"] = static_cast<double>(gain);
+    return make_like(codes_payload(std::move(out)), Nominal::like(input), input.device());
+  }
+  static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    const at::Tensor kept = ctx->get_saved_variables()[0];
+    return {grads[0] * kept * ctx->saved_data["gain"].toDouble(), at::Tensor()};
+  }
+};
+
+}  // namespace
+
+Nominal Nominal::like(const at::Tensor& tensor) {
+  return {tensor.sizes().vec(), tensor.strides().vec()};
+}
+
+Nominal Nominal::dense(at::IntArrayRef sizes, bool channels_last) {
+  Nominal nominal{sizes.vec(), std::vector<int64_t>(sizes.size())};
+  const auto rank = static_cast<int64_t>(sizes.size());
+  int64_t step = 1;
+  const auto place = [&](int64_t axis) {
+    nominal.strides[axis] = step;
+    step *= std::max<int64_t>(sizes[axis], 1);
+  };
+  const bool channels_first_placed = channels_last && (rank == 4 || rank == 5);
+  if (channels_first_placed) place(1);
+  for (int64_t axis = rank - 1; axis >= 0; --axis) {
+    if (!(channels_first_placed && axis == 1)) place(axis);
+  }
+  return nominal;
+}
+
+at::Tensor to_nominal(const at::Tensor& tensor, const Nominal& nominal) {
+  if (tensor.strides() == at::IntArrayRef(nominal.strides)) return tensor;
+  const auto wanted = Nominal::dense(nominal.sizes, true).strides == nominal.strides
+                          ? tensor.suggest_memory_format()
+                          : at::MemoryFormat::Contiguous;
+  return tensor.contiguous(wanted);
+}
+
+at::Tensor quantize_real(const at::Tensor& real, const QuantizeTo& to) {
+  return QuantizeNode::apply(real, to);
+}
+
+at::Tensor evaluate(const at::Tensor& quantized) {
+  const Payload& payload = *payload_of(quantized);
+  if (payload.codes) return DequantizeNode::apply(quantized);
+  Chain chain = *payload.chain;
+  if (!chain.source.defined()) chain.source = quantized;
+  return make_real(std::move(chain), Nominal::like(quantized));
+}
+
+at::Tensor lookup(const at::Tensor& input, const at::Tensor& table, const at::Tensor& slope,
+                  const Codes* to) {
+  return LookupNode::apply(input, table, slope, to);
+}
+
+at::Tensor dropout(const at::Tensor& input, double probability) {
+  return DropoutNode::apply(input, probability);
+}
+
+}  // namespace qat::insert

@@ -1,0 +1,150 @@
+#include "insert/ops_calls.h"
+
+#include <ATen/core/dispatch/Dispatcher.h>
+
+namespace qat::insert::call {
+namespace {
+
+template <typename Signature>
+auto find(const char* name) {
+  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
+}
+
+OptionalTensor optional(const at::Tensor& tensor) {
+  return tensor.defined() ? OptionalTensor(tensor) : std::nullopt;
+}
+
+// The residual operand of the chain operators: a value, and its parameters when it is codes.
+struct Residual {
+  OptionalTensor value, scale, zero_point;
+};
+
+Residual residual_of(const Chain& chain) {
+  if (!chain.residual.defined()) return {};
+  const Payload* payload = payload_of(chain.residual);
+  if (payload == nullptr) return {chain.residual.detach(), std::nullopt, std::nullopt};
+  const Codes& codes = *payload->codes;
+  return {codes.codes, codes.scale, codes.zero_point};
+}
+
+}  // namespace
+
+at::Tensor quantize(const at::Tensor& x, const Codes& to) {
+  using Signature = at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&, int64_t,
+                               int64_t, int64_t);
+  static const auto op = find<Signature>("qat_ext::quantize");
+  return op.call(x, to.scale, to.zero_point, -1, to.format.quant_min(), to.format.quant_max());
+}
+
+at::Tensor dequantize(const Codes& codes) {
+  using Signature = at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&, int64_t);
+  static const auto op = find<Signature>("qat_ext::dequantize");
+  return op.call(codes.codes, codes.scale, codes.zero_point, -1);
+}
+
+at::Tensor fake_quantize_backward(const at::Tensor& grad, const at::Tensor& x, const Codes& to) {
+  using Signature = at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&,
+                               const at::Tensor&, int64_t, int64_t, int64_t);
+  static const auto op = find<Signature>("qat_ext::fake_quantize_backward");
+  return op.call(grad, x, to.scale, to.zero_point, -1, to.format.quant_min(),
+                 to.format.quant_max());
+}
+
+std::tuple<at::Tensor, at::Tensor> quantize_weight(const at::Tensor& weight, int64_t axis,
+                                                   int64_t groups, numerics::IntFormat format,
+                                                   bool power_of_two) {
+  using Signature =
+      std::tuple<at::Tensor, at::Tensor>(const at::Tensor&, int64_t, int64_t, int64_t, bool, bool);
+  static const auto op = find<Signature>("qat_ext::quantize_weight");
+  return op.call(weight, axis, groups, format.bits, format.narrow, power_of_two);
+}
+
+at::Tensor conv_int(const Codes& input, const at::Tensor& weight, const ConvGeometry& g) {
+  using Signature = at::Tensor(const at::Tensor&, int64_t, const at::Tensor&, at::IntArrayRef,
+                               at::IntArrayRef, at::IntArrayRef, at::IntArrayRef, int64_t, bool);
+  static const auto op = find<Signature>("qat_ext::conv_int");
+  return op.call(input.codes, input.params.zero_point, weight, g.stride, g.padding, g.dilation,
+                 g.output_padding, g.groups, g.transposed);
+}
+
+at::Tensor linear_int(const Codes& input, const at::Tensor& weight) {
+  using Signature = at::Tensor(const at::Tensor&, int64_t, const at::Tensor&);
+  static const auto op = find<Signature>("qat_ext::linear_int");
+  return op.call(input.codes, input.params.zero_point, weight);
+}
+
+at::Tensor lookup(const at::Tensor& codes, const at::Tensor& table, int64_t quant_min) {
+  using Signature = at::Tensor(const at::Tensor&, const at::Tensor&, int64_t);
+  static const auto op = find<Signature>("qat_ext::lookup");
+  return op.call(codes, table, quant_min);
+}
+
+std::tuple<at::Tensor, at::Tensor> batch_statistics(const at::Tensor& acc,
+                                                    const at::Tensor& multiplier,
+                                                    const at::Tensor& bias, int64_t axis) {
+  using Signature = std::tuple<at::Tensor, at::Tensor>(const at::Tensor&, const OptionalTensor&,
+                                                       const OptionalTensor&, int64_t);
+  static const auto op = find<Signature>("qat_ext::batch_statistics");
+  return op.call(acc, optional(multiplier), optional(bias), axis);
+}
+
+std::tuple<at::Tensor, at::Tensor> fold_batch_norm(const at::Tensor& multiplier,
+                                                   const at::Tensor& bias, const at::Tensor& gamma,
+                                                   const at::Tensor& beta, const at::Tensor& mean,
+                                                   const at::Tensor& variance, double eps) {
+  using Signature = std::tuple<at::Tensor, at::Tensor>(
+      const OptionalTensor&, const OptionalTensor&, const OptionalTensor&, const OptionalTensor&,
+      const at::Tensor&, const at::Tensor&, double);
+  static const auto op = find<Signature>("qat_ext::fold_batch_norm");
+  return op.call(optional(multiplier), optional(bias), optional(gamma), optional(beta), mean,
+                 variance, eps);
+}
+
+at::Tensor bn_act(const Chain& chain) {
+  using Signature = at::Tensor(const at::Tensor&, const OptionalTensor&, const OptionalTensor&,
+                               const OptionalTensor&, const OptionalTensor&, const OptionalTensor&,
+                               const OptionalTensor&, int64_t, int64_t, double, double);
+  static const auto op = find<Signature>("qat_ext::bn_act");
+  const Residual residual = residual_of(chain);
+  return op.call(chain.acc, optional(chain.multiplier), optional(chain.bias), residual.value,
+                 residual.scale, residual.zero_point, optional(chain.slope), chain.axis,
+                 static_cast<int64_t>(chain.activation.kind), chain.activation.p0,
+                 chain.activation.p1);
+}
+
+std::tuple<at::Tensor, at::Tensor> bn_act_quantize(const Chain& chain, const Codes& to,
+                                                   bool observe) {
+  using Signature = std::tuple<at::Tensor, at::Tensor>(
+      const at::Tensor&, const OptionalTensor&, const OptionalTensor&, const OptionalTensor&,
+      const OptionalTensor&, const OptionalTensor&, const OptionalTensor&, const at::Tensor&,
+      const at::Tensor&, int64_t, int64_t, double, double, int64_t, int64_t, bool);
+  static const auto op = find<Signature>("qat_ext::bn_act_quantize");
+  const Residual residual = residual_of(chain);
+  return op.call(chain.acc, optional(chain.multiplier), optional(chain.bias), residual.value,
+                 residual.scale, residual.zero_point, optional(chain.slope), to.scale,
+                 to.zero_point, chain.axis, static_cast<int64_t>(chain.activation.kind),
+                 chain.activation.p0, chain.activation.p1, to.format.quant_min(),
+                 to.format.quant_max(), observe);
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> bn_act_backward(
+    const at::Tensor& grad, const Chain& chain, const Codes& to, bool residual_grad) {
+  using Signature = std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor>(
+      const at::Tensor&, const at::Tensor&, const OptionalTensor&, const OptionalTensor&,
+      const OptionalTensor&, const OptionalTensor&, const OptionalTensor&, const OptionalTensor&,
+      const OptionalTensor&, const OptionalTensor&, const OptionalTensor&, const OptionalTensor&,
+      const OptionalTensor&, int64_t, int64_t, double, double, int64_t, int64_t, bool, bool);
+  static const auto op = find<Signature>("qat_ext::bn_act_quantize_backward");
+  const Residual residual = residual_of(chain);
+  const bool has_bn = chain.batch_norm.has_value();
+  const ChainBatchNorm none;
+  const ChainBatchNorm& bn = has_bn ? *chain.batch_norm : none;
+  return op.call(grad, chain.acc, optional(chain.multiplier), optional(chain.bias), residual.value,
+                 residual.scale, residual.zero_point, optional(chain.slope), optional(to.scale),
+                 optional(to.zero_point), optional(bn.xhat_multiplier), optional(bn.xhat_bias),
+                 optional(bn.gain), chain.axis, static_cast<int64_t>(chain.activation.kind),
+                 chain.activation.p0, chain.activation.p1, to.format.quant_min(),
+                 to.format.quant_max(), bn.through_statistics, residual_grad);
+}
+
+}  // namespace qat::insert::call

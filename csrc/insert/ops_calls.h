@@ -1,0 +1,38 @@
+#pragma once
+// Typed calls of the library's own operators through the dispatcher.
+
+#include <ATen/core/Tensor.h>
+
+#include <optional>
+#include <tuple>
+
+#include "insert/nodes.h"
+
+namespace qat::insert::call {
+
+using OptionalTensor = std::optional<at::Tensor>;
+
+at::Tensor quantize(const at::Tensor& x, const Codes& to);
+at::Tensor dequantize(const Codes& codes);
+at::Tensor fake_quantize_backward(const at::Tensor& grad, const at::Tensor& x, const Codes& to);
+std::tuple<at::Tensor, at::Tensor> quantize_weight(const at::Tensor& weight, int64_t axis,
+                                                   int64_t groups, numerics::IntFormat format,
+                                                   bool power_of_two);
+at::Tensor conv_int(const Codes& input, const at::Tensor& weight, const ConvGeometry& geometry);
+at::Tensor linear_int(const Codes& input, const at::Tensor& weight);
+at::Tensor lookup(const at::Tensor& codes, const at::Tensor& table, int64_t quant_min);
+std::tuple<at::Tensor, at::Tensor> batch_statistics(const at::Tensor& acc,
+                                                    const at::Tensor& multiplier,
+                                                    const at::Tensor& bias, int64_t axis);
+std::tuple<at::Tensor, at::Tensor> fold_batch_norm(const at::Tensor& multiplier,
+                                                   const at::Tensor& bias, const at::Tensor& gamma,
+                                                   const at::Tensor& beta, const at::Tensor& mean,
+                                                   const at::Tensor& variance, double eps);
+at::Tensor bn_act(const Chain& chain);
+std::tuple<at::Tensor, at::Tensor> bn_act_quantize(const Chain& chain, const Codes& to,
+                                                   bool observe);
+// scale and zero_point of `to` undefined: gradient of bn_act.
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> bn_act_backward(
+    const at::Tensor& grad, const Chain& chain, const Codes& to, bool residual_grad);
+
+}  // namespace qat::insert::call

@@ -1,0 +1,54 @@
+#pragma once
+// Recipe x trace -> which tensor gets which quantizer.
+
+#include <cstdint>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "capture/trace.h"
+#include "quantizers/recipe.h"
+
+namespace qat::insert {
+
+constexpr int kNoQuantizer = -1;
+
+// One activation quantizer. Tensors that must share parameters share one.
+struct QuantizerPlan {
+  std::string name;  // "layer1.0.relu"; on an edge into a layer: "conv1.input"
+  numerics::IntFormat format;
+  numerics::Symmetry symmetry;
+  bool power_of_two = false;
+  double momentum = 0.01;
+};
+
+// What is done with one recorded operator.
+struct SitePlan {
+  bool integer = false;       // conv, linear: integer accumulators; others: part of a chain
+  std::string reason;         // why it stays float
+  int output = kNoQuantizer;  // its results are held as codes of this quantizer
+  std::vector<int> operands;  // per entry of TraceNode::inputs(): quantizer of a real operand
+  WeightRecipe weight;        // conv, linear
+};
+
+struct Plan {
+  std::vector<QuantizerPlan> quantizers;
+  std::vector<SitePlan> sites;  // parallel to Trace::nodes
+  std::unordered_map<uint64_t, int64_t> node_of_key;
+  // Quantizer of a value whose every reader sees codes, or kNoQuantizer.
+  std::vector<int> value_quantizer;
+};
+
+// Note [What is quantized]
+// A conv or linear layer whose weight depends on parameters alone is computed in integers; its
+// input must be codes. A value that comes out of integer work (a layer, its batch norm and
+// activation, pooling, table functions, additions of such values) and that any reader needs as
+// codes is quantized where it is made, and then every reader sees the codes: the float value never
+// exists. A value from a float island (softmax, layer norm, a model input) stays float; layers that
+// need codes quantize it on the way in, and other readers keep the float value. An operand of an
+// addition that has no other reader enters as it is, before any rounding to codes.
+Plan make_plan(const capture::Trace& trace, const Recipe& recipe);
+
+std::string describe(const capture::Trace& trace, const Plan& plan);
+
+}  // namespace qat::insert

@@ -1,0 +1,78 @@
+// The plan as a table for people.
+
+#include <algorithm>
+
+#include "insert/plan.h"
+
+namespace qat::insert {
+namespace {
+
+using Row = std::vector<std::string>;
+
+std::string bits(const numerics::IntFormat& format) {
+  return (format.is_signed ? "s" : "u") + std::to_string(format.bits);
+}
+
+Row layer_row(const capture::TraceNode& node, const SitePlan& site) {
+  const auto& w = site.weight;
+  const char* granularity = w.granularity == Granularity::channel ? "per channel" : "per tensor";
+  return {node.name, node.stem, "w " + bits(w.format()), granularity, "min-max, symmetric", ""};
+}
+
+Row activation_row(const QuantizerPlan& q, const std::string& stem) {
+  const char* symmetry = q.symmetry == numerics::Symmetry::symmetric ? "EMA min-max, symmetric"
+                                                                     : "EMA min-max, affine";
+  return {q.name,
+          stem,
+          "a " + bits(q.format),
+          "per tensor",
+          symmetry + std::string(q.power_of_two ? ", power of two" : ""),
+          ""};
+}
+
+std::string table(const std::vector<Row>& rows) {
+  std::vector<size_t> widths(rows[0].size(), 0);
+  for (const Row& row : rows) {
+    for (size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  std::string text;
+  for (const Row& row : rows) {
+    std::string line;
+    for (size_t i = 0; i < row.size(); ++i) {
+      line += row[i] + std::string(widths[i] - row[i].size() + 2, ' ');
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    text += line + "\n";
+  }
+  return text;
+}
+
+}  // namespace
+
+std::string describe(const capture::Trace& trace, const Plan& plan) {
+  std::vector<Row> rows{
+      {"site", "operator", "bits", "granularity", "method", "stays float because"}};
+  std::vector<bool> shown(plan.quantizers.size(), false);
+  const auto show = [&](int quantizer, const std::string& stem) {
+    if (quantizer == kNoQuantizer || shown[quantizer]) return;
+    shown[quantizer] = true;
+    rows.push_back(activation_row(plan.quantizers[quantizer], stem));
+  };
+  for (size_t i = 0; i < trace.nodes.size(); ++i) {
+    const auto& node = trace.nodes[i];
+    const SitePlan& site = plan.sites[i];
+    for (const int quantizer : site.operands) show(quantizer, "input");
+    const bool layer = node.kind == capture::Kind::conv || node.kind == capture::Kind::linear;
+    if (layer && site.integer) rows.push_back(layer_row(node, site));
+    if (!site.integer) {
+      const bool depends = std::any_of(node.outputs.begin(), node.outputs.end(), [&](int64_t id) {
+        return trace.values[id].depends_on_input;
+      });
+      if (depends) rows.push_back({node.name, node.stem, "", "", "", site.reason});
+    }
+    show(site.output, node.stem);
+  }
+  return table(rows);
+}
+
+}  // namespace qat::insert

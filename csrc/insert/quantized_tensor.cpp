@@ -1,0 +1,148 @@
+#include "insert/quantized_tensor.h"
+
+#include <ATen/core/ivalue.h>
+#include <c10/core/TensorImpl.h>
+#include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/variable.h>
+
+#include <utility>
+#include <vector>
+
+#include "error.h"
+#include "insert/mode.h"
+#include "insert/nodes.h"
+
+namespace qat::insert {
+namespace {
+
+class QuantizedTensorImpl final : public c10::TensorImpl {
+ public:
+  QuantizedTensorImpl(std::shared_ptr<Payload> payload, at::IntArrayRef sizes,
+                      at::IntArrayRef strides, c10::Device device)
+      : TensorImpl(
+            c10::DispatchKeySet(device.is_cuda() ? c10::DispatchKey::CUDA : c10::DispatchKey::CPU) |
+                c10::DispatchKeySet(kModeKey),
+            caffe2::TypeMeta::Make<float>(), device),
+        payload_(std::move(payload)) {
+    set_storage_access_should_throw();
+    set_sizes_and_strides(sizes, strides);
+  }
+
+  c10::intrusive_ptr<TensorImpl> shallow_copy_and_detach(
+      const c10::VariableVersion& version_counter, bool allow_change) const override {
+    return copy_with(c10::VariableVersion(version_counter), allow_change);
+  }
+  c10::intrusive_ptr<TensorImpl> shallow_copy_and_detach(c10::VariableVersion&& version_counter,
+                                                         bool allow_change) const override {
+    return copy_with(std::move(version_counter), allow_change);
+  }
+
+  std::shared_ptr<Payload> payload_;
+
+ private:
+  const char* tensorimpl_type_name() const override { return "qat::QuantizedTensorImpl"; }
+
+  c10::intrusive_ptr<TensorImpl> copy_with(c10::VariableVersion version_counter,
+                                           bool allow_change) const {
+    auto copy = c10::make_intrusive<QuantizedTensorImpl>(payload_, sizes(), strides(), device());
+    copy->set_version_counter(std::move(version_counter));
+    copy->set_allow_tensor_metadata_change(allow_change);
+    return copy;
+  }
+};
+
+QuantizedTensorImpl* impl_of(const at::Tensor& tensor) {
+  return tensor.defined() ? dynamic_cast<QuantizedTensorImpl*>(tensor.unsafeGetTensorImpl())
+                          : nullptr;
+}
+
+// The tensor written by an in-place operator, when that is a quantized one.
+at::Tensor written_argument(const c10::FunctionSchema& schema, const c10::IValue& value,
+                            size_t index) {
+  const auto* alias = schema.arguments()[index].alias_info();
+  if (alias == nullptr || !alias->isWrite() || !value.isTensor()) return {};
+  return payload_of(value.toTensor()) != nullptr ? value.toTensor() : at::Tensor{};
+}
+
+}  // namespace
+
+Payload::Payload() : view_of(c10::intrusive_ptr<c10::TensorImpl>()) {}
+
+at::Tensor make_quantized_tensor(std::shared_ptr<Payload> payload, at::IntArrayRef sizes,
+                                 at::IntArrayRef strides, c10::Device device) {
+  return at::detail::make_tensor<QuantizedTensorImpl>(std::move(payload), sizes, strides, device);
+}
+
+Payload* payload_of(const at::Tensor& tensor) {
+  auto* impl = impl_of(tensor);
+  return impl != nullptr ? impl->payload_.get() : nullptr;
+}
+
+void replace_contents(const at::Tensor& self, const at::Tensor& from) {
+  auto* to = impl_of(self);
+  if (to->payload_->view_of.use_count() > 0) {
+    throw Error(
+        "in-place operator on a view of a quantized activation whose base is still in use: the "
+        "write cannot reach the base. Use the out-of-place operator instead.");
+  }
+  to->payload_ = impl_of(from)->payload_;
+  if (from.requires_grad()) {
+    torch::autograd::impl::set_gradient_edge(self, torch::autograd::impl::gradient_edge(from));
+  }
+  self.unsafeGetTensorImpl()->bump_version();
+}
+
+at::Tensor realize(const at::Tensor& tensor) {
+  Payload* payload = payload_of(tensor);
+  if (payload == nullptr) return tensor;
+  // A tensor cached without history does not serve a reader that differentiates.
+  const bool needs_history = at::GradMode::is_enabled() && tensor.requires_grad();
+  if (payload->real.defined() && (!needs_history || payload->real.requires_grad())) {
+    return payload->real;
+  }
+  at::Tensor real = evaluate(tensor);
+  payload->real = real;
+  return real;
+}
+
+void realize_argument(c10::IValue& value) {
+  if (value.isTensor()) {
+    if (payload_of(value.toTensor()) != nullptr) value = realize(value.toTensor());
+  } else if (value.isTensorList()) {
+    auto list = value.toTensorVector();
+    for (auto& tensor : list) tensor = realize(tensor);
+    value = c10::List<at::Tensor>(list);
+  } else if (value.isList()) {  // Tensor?[]
+    auto list = value.toList();
+    for (size_t i = 0; i < list.size(); ++i) {
+      const c10::IValue item = list.get(i);
+      if (item.isTensor() && payload_of(item.toTensor()) != nullptr) {
+        list.set(i, realize(item.toTensor()));
+      }
+    }
+  }
+}
+
+void call_on_real_tensors(const c10::OperatorHandle& op, torch::jit::Stack& stack) {
+  const auto& schema = op.schema();
+  const size_t count = schema.arguments().size();
+  const size_t first = stack.size() - count;
+  at::Tensor written;
+  for (size_t i = 0; i < count; ++i) {
+    c10::IValue& value = stack[first + i];
+    const at::Tensor target = written_argument(schema, value, i);
+    if (target.defined()) {
+      written = target;
+      // The cached real tensor must not change under other readers.
+      value = realize(target).clone();
+    } else {
+      realize_argument(value);
+    }
+  }
+  op.callBoxed(&stack);
+  if (!written.defined() || stack.empty() || !stack.back().isTensor()) return;
+  replace_contents(written, wrap_real(stack.back().toTensor()));
+  stack.back() = written;
+}
+
+}  // namespace qat::insert

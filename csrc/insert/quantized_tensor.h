@@ -1,0 +1,86 @@
+#pragma once
+// An activation on its way through a planned forward: to the model an ordinary float32 tensor, in
+// memory integer codes, or a chain of operators that has not been evaluated yet.
+
+#include <ATen/core/Tensor.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/core/stack.h>
+
+#include <memory>
+#include <optional>
+
+#include "capture/site_keys.h"
+#include "insert/mode.h"
+#include "numerics/activation.h"
+#include "numerics/format.h"
+#include "numerics/qparams.h"
+
+namespace qat::insert {
+
+// Integer codes of one tensor. scale: float32[1], zero_point: int32[1], as the operators take
+// them; params: the same on the host.
+struct Codes {
+  at::Tensor codes;  // uint8 or int8, the nominal sizes; 4-d ones channels-last in memory
+  numerics::QuantParams params;
+  numerics::IntFormat format;
+  at::Tensor scale, zero_point;
+};
+
+// Batch norm inside a chain, as bn_act_quantize_backward wants it.
+struct ChainBatchNorm {
+  at::Tensor gamma, beta;                       // the user's parameters, or undefined
+  at::Tensor xhat_multiplier, xhat_bias, gain;  // float32[C]
+  bool through_statistics = false;
+};
+
+// act(acc * multiplier[c] + bias[c] + residual), not evaluated yet (docs/numerics.md, 7 to 10).
+struct Chain {
+  at::Tensor acc;               // float32
+  at::Tensor multiplier, bias;  // float32[C] or undefined
+  int64_t axis = 1;             // of the channels
+  at::Tensor source;            // carries the gradient with respect to acc * multiplier + bias
+                                // before batch norm
+  std::optional<ChainBatchNorm> batch_norm;
+  at::Tensor residual;  // QuantizedTensor of codes, or a real tensor; undefined: none
+  numerics::Activation activation;
+  at::Tensor slope;  // PReLU
+  bool plain() const {
+    return !batch_norm && !residual.defined() && !slope.defined() &&
+           activation.kind == numerics::ActivationKind::none;
+  }
+};
+
+// Exactly one of codes and chain is set. Immutable but for the cached real tensor; an in-place
+// operator replaces the whole payload.
+struct Payload {
+  std::optional<Codes> codes;
+  std::optional<Chain> chain;
+  at::Tensor real;                                   // evaluated, with its autograd history
+  c10::weak_intrusive_ptr<c10::TensorImpl> view_of;  // set on views: the tensor looked through
+  capture::Ancestor ancestor;                        // where the value comes from
+  std::weak_ptr<Handler> recompute;  // takes operators that arrive outside a planned forward
+
+  Payload();
+};
+
+// A new tensor that the model sees as float32 with these sizes and strides.
+at::Tensor make_quantized_tensor(std::shared_ptr<Payload> payload, at::IntArrayRef sizes,
+                                 at::IntArrayRef strides, c10::Device device);
+
+// The payload, or nullptr for any other tensor.
+Payload* payload_of(const at::Tensor& tensor);
+
+// What an in-place operator does to a quantized tensor: takes over payload and history of `from`.
+void replace_contents(const at::Tensor& self, const at::Tensor& from);
+
+// A real float32 tensor with the same value and history; any other tensor is returned as it is.
+at::Tensor realize(const at::Tensor& tensor);
+
+// The same for an operator's argument: a tensor, or a list of them.
+void realize_argument(c10::IValue& value);
+
+// Makes every quantized argument real and calls the operator. An in-place operator leaves its
+// result in the quantized tensor it was called on.
+void call_on_real_tensors(const c10::OperatorHandle& op, torch::jit::Stack& stack);
+
+}  // namespace qat::insert

@@ -1,0 +1,248 @@
+#include "insert/session.h"
+
+#include "error.h"
+#include "insert/island.h"
+
+namespace qat::insert {
+namespace {
+
+using capture::Kind;
+using capture::SiteKeys;
+
+void collect(const c10::IValue& value, std::vector<at::Tensor>& operands) {
+  if (value.isTensor()) {
+    if (value.toTensor().defined()) operands.push_back(value.toTensor());
+  } else if (value.isTensorList()) {
+    for (const at::Tensor& tensor : value.toTensorVector()) operands.push_back(tensor);
+  } else if (value.isList()) {
+    for (const c10::IValue& item : value.toListRef()) {
+      if (item.isTensor() && item.toTensor().defined()) operands.push_back(item.toTensor());
+    }
+  }
+}
+
+bool is_layer(Kind kind) { return kind == Kind::conv || kind == Kind::linear; }
+
+}  // namespace
+
+const std::string& Session::Call::name() const { return trace->nodes[node].name; }
+
+Session::Session(const capture::Trace& trace, const Plan& plan, QuantizerBank& bank,
+                 const NamedTensors& parameters, const TensorList& inputs, SessionOptions options)
+    : trace_(trace), plan_(plan), bank_(bank), options_(options), parameter_list_(parameters) {
+  for (const auto& [name, tensor] : parameter_list_) {
+    if (tensor.defined()) parameters_.emplace(tensor.unsafeGetTensorImpl(), &name);
+  }
+  for (const at::Tensor& input : inputs) remember(input, {SiteKeys::input(), true, nullptr});
+}
+
+Session::Origin Session::origin_of(const at::Tensor& tensor) const {
+  if (const Payload* payload = payload_of(tensor)) return {payload->ancestor, true, nullptr};
+  const auto known = tracked_.find(tensor.unsafeGetTensorImpl());
+  if (known != tracked_.end() && known->second.tensor.use_count() > 0) return known->second.origin;
+  const auto parameter = parameters_.find(tensor.unsafeGetTensorImpl());
+  if (parameter != parameters_.end()) return {{}, false, parameter->second};
+  return {};
+}
+
+void Session::remember(const at::Tensor& tensor, const Origin& origin) {
+  if (Payload* payload = payload_of(tensor)) {
+    payload->ancestor = origin.ancestor;
+    payload->recompute = recompute_;
+    return;
+  }
+  tracked_.insert_or_assign(
+      tensor.unsafeGetTensorImpl(),
+      Tracked{c10::weak_intrusive_ptr<c10::TensorImpl>(tensor.getIntrusivePtr()), origin,
+              at::Tensor(), kNoQuantizer, 0});
+}
+
+// Finds the call's site (Note [Site keys]) and what its results come from.
+Session::Origin Session::result_origin(Call& call) {
+  Origin result;
+  std::vector<capture::Ancestor> ancestors;
+  const std::string* parameter = nullptr;
+  for (const at::Tensor& operand : call.operands) {
+    const Origin origin = origin_of(operand);
+    result.depends_on_input |= origin.depends_on_input;
+    if (parameter == nullptr && !origin.depends_on_input) parameter = origin.parameter;
+    ancestors.push_back(origin.ancestor);
+  }
+  const std::string& stem =
+      call.known.stem.empty() ? call.op.operator_name().name : call.known.stem;
+  const SiteKeys::Site site =
+      parameter != nullptr ? keys_.parametric(stem, *parameter) : keys_.plain(stem, ancestors);
+  result.ancestor = site.ancestor;
+  if (!result.depends_on_input) result.parameter = parameter;
+  auto found = plan_.node_of_key.find(site.key);
+  if (found == plan_.node_of_key.end() && options_.recompute) {
+    found = plan_.node_of_key.find(site.first_key);
+  }
+  if (found != plan_.node_of_key.end()) {
+    call.node = found->second;
+    call.site = &plan_.sites[found->second];
+    // A call with other operands is another call, whatever its key says.
+    if (trace_.nodes[call.node].inputs().size() != call.operands.size()) call.site = nullptr;
+  }
+  return result;
+}
+
+void Session::handle(const c10::OperatorHandle& op, torch::jit::Stack& stack) {
+  try {
+    dispatch(op, stack);
+  } catch (const Error&) {
+    failure_ = std::current_exception();
+    throw;
+  }
+}
+
+void Session::dispatch(const c10::OperatorHandle& op, torch::jit::Stack& stack) {
+  const size_t count = op.schema().arguments().size();
+  Call call{op,
+            stack,
+            capture::classify(op),
+            {op.schema(), stack.data() + (stack.size() - count)},
+            {},
+            {},
+            -1,
+            nullptr,
+            &trace_};
+  for (size_t i = stack.size() - count; i < stack.size(); ++i) collect(stack[i], call.operands);
+  call.origin = result_origin(call);
+  if (call.site != nullptr) visited_.insert(call.node);
+  if (!options_.quantize) {
+    calibrate(call);
+    return;
+  }
+  require_known(call);
+  if (call.site != nullptr && call.site->integer) {
+    run_planned(call);
+  } else {
+    run_island(call);
+  }
+}
+
+void Session::require_known(const Call& call) const {
+  if (call.site != nullptr || !is_layer(call.known.kind) || !call.origin.depends_on_input) return;
+  if (call.origin.parameter == nullptr && call.known.stem == "matmul") return;
+  bool has_parameter = false;
+  for (const at::Tensor& operand : call.operands) {
+    has_parameter = has_parameter || origin_of(operand).parameter != nullptr;
+  }
+  if (!has_parameter || options_.recompute) return;
+  std::string parameter;
+  for (const at::Tensor& operand : call.operands) {
+    const Origin origin = origin_of(operand);
+    if (origin.parameter != nullptr) parameter = *origin.parameter;
+  }
+  // A layer that eval never passes (an auxiliary head) may train in float.
+  if (options_.training) return;
+  throw Error("forward: " + call.known.stem + " with parameter '" + parameter +
+              "' is not in the plan: the forward took a path that the example inputs did not take. "
+              "Give prepare() an example that takes it.");
+}
+
+void Session::require_complete() const {
+  for (size_t i = 0; i < trace_.nodes.size(); ++i) {
+    const auto& node = trace_.nodes[i];
+    if (!is_layer(node.kind) || !plan_.sites[i].integer) continue;
+    if (visited_.count(static_cast<int64_t>(i)) > 0) continue;
+    throw Error("forward: the planned site '" + node.name + "' (" + node.stem +
+                ") was not passed. Was the model compiled, scripted or replaced after prepare()? "
+                "Prepare it again, or run it without compilation.");
+  }
+}
+
+void Session::push_results(Call& call, Results results) {
+  const size_t count = call.op.schema().arguments().size();
+  for (const at::Tensor& result : results) remember(result, call.origin);
+  const Payload* first = results.empty() ? nullptr : payload_of(results[0]);
+  if (probe && first != nullptr && first->codes) probe(call.name(), *first->codes);
+  if (call.known.in_place) {
+    const at::Tensor self = call.operands[0];
+    if (payload_of(self) != nullptr) {
+      const bool quantized = payload_of(results[0]) != nullptr;
+      replace_contents(self, quantized ? results[0] : wrap_real(results[0]));
+    } else {
+      self.copy_(realize(results[0]));
+      remember(self, call.origin);
+    }
+    results = {self};
+  }
+  call.stack.resize(call.stack.size() - count);
+  const auto& returns = call.op.schema().returns();
+  const bool as_list = returns.size() == 1 && returns[0].type()->kind() == c10::TypeKind::ListType;
+  if (as_list) {
+    call.stack.emplace_back(c10::List<at::Tensor>(results));
+    return;
+  }
+  for (const at::Tensor& result : results) call.stack.emplace_back(result);
+}
+
+void Session::run_planned(Call& call) {
+  if (auto results = planned(call)) {
+    push_results(call, std::move(*results));
+  } else {
+    run_island(call);
+  }
+}
+
+void Session::run_island(Call& call) {
+  const auto& schema = call.op.schema();
+  const size_t first = call.stack.size() - schema.arguments().size();
+  const auto* alias = schema.arguments().empty() ? nullptr : schema.arguments()[0].alias_info();
+  const bool writes = alias != nullptr && alias->isWrite();
+  if (writes) {
+    call_on_real_tensors(call.op, call.stack);
+  } else {
+    for (size_t i = first; i < call.stack.size(); ++i) realize_argument(call.stack[i]);
+    call_island(call.op, call.stack, options_.training);
+  }
+  std::vector<at::Tensor> results;
+  for (size_t i = call.stack.size() - schema.returns().size(); i < call.stack.size(); ++i) {
+    collect(call.stack[i], results);
+  }
+  for (const at::Tensor& result : results) remember(result, call.origin);
+}
+
+std::optional<Session::Results> Session::planned(Call& call) {
+  switch (call.known.kind) {
+    case Kind::conv:
+      return Results{conv(call)};
+    case Kind::linear:
+      return Results{linear(call)};
+    case Kind::batch_norm:
+      return Results{batch_norm(call)};
+    case Kind::activation:
+      return Results{activation(call)};
+    case Kind::prelu:
+      return Results{prelu(call)};
+    case Kind::binary:
+      return Results{binary(call)};
+    case Kind::avg_pool:
+    case Kind::adaptive_avg_pool:
+    case Kind::mean:
+      return Results{average(call)};
+    case Kind::unary:
+      return unary(call);
+    case Kind::concat:
+      return concat(call);
+    case Kind::max_pool:
+    case Kind::pad:
+    case Kind::reshape:
+    case Kind::permute:
+    case Kind::slice:
+    case Kind::split:
+    case Kind::upsample_nearest:
+      return layout(call);
+    case Kind::dropout:
+      return dropout(call);
+    case Kind::identity:
+      return Results{call.operands[0]};
+    case Kind::other:
+      break;
+  }
+  return std::nullopt;
+}
+
+}  // namespace qat::insert

@@ -1,0 +1,137 @@
+#pragma once
+// One planned forward: what becomes of each operator call.
+
+#include <exception>
+#include <functional>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "capture/catalog.h"
+#include "capture/site_keys.h"
+#include "capture/trace.h"
+#include "insert/mode.h"
+#include "insert/nodes.h"
+#include "insert/plan.h"
+#include "insert/quantizer_bank.h"
+
+namespace qat::insert {
+
+// What a session does, fixed when it starts.
+struct SessionOptions {
+  bool quantize = true;  // false: calibrate, operators run in float
+  bool observe = false;  // ranges move
+  bool training = false;
+  bool batch_norm_frozen = false;
+  bool recompute = false;  // Note [Recomputation]
+};
+
+// Note [Recomputation]
+// Activation checkpointing runs parts of the forward again during backward, outside of the mode.
+// The quantized tensors it starts from lead the calls to a session of their own, which uses the
+// parameters of the forward, observes nothing and leaves the running statistics alone.
+
+class Session final : public Handler {
+ public:
+  Session(const capture::Trace& trace, const Plan& plan, QuantizerBank& bank,
+          const NamedTensors& parameters, const TensorList& inputs, SessionOptions options);
+
+  void handle(const c10::OperatorHandle& op, torch::jit::Stack& stack) override;
+
+  // The error that ended the forward, as it was thrown here: on its way through the model's own
+  // code (Python) an exception changes its type.
+  std::exception_ptr failure() const { return failure_; }
+
+  std::function<void(const std::string& site, const Codes& codes)> probe;
+
+  void set_recompute(std::weak_ptr<Handler> handler) { recompute_ = std::move(handler); }
+  // Throws qat::Error naming a planned layer that the forward did not pass.
+  void require_complete() const;
+
+ private:
+  // Where a tensor comes from.
+  struct Origin {
+    capture::Ancestor ancestor;
+    bool depends_on_input = false;
+    const std::string* parameter = nullptr;  // the first it derives from
+  };
+  // Memory of an ordinary tensor; the weak pointer keeps its address from being reused.
+  struct Tracked {
+    c10::weak_intrusive_ptr<c10::TensorImpl> tensor;
+    Origin origin;
+    at::Tensor codes;  // quantized on an edge, for the next reader
+    int quantizer = kNoQuantizer;
+    uint32_t version = 0;
+  };
+  // One intercepted call.
+  struct Call {
+    const c10::OperatorHandle& op;
+    torch::jit::Stack& stack;
+    const capture::Operator& known;
+    capture::Arguments arguments;
+    std::vector<at::Tensor> operands;  // every tensor argument, in schema order
+    Origin origin;                     // of the results
+    int64_t node = -1;
+    const SitePlan* site = nullptr;
+    const std::string& name() const;
+    const capture::Trace* trace = nullptr;
+  };
+  using Results = std::vector<at::Tensor>;
+
+  void dispatch(const c10::OperatorHandle& op, torch::jit::Stack& stack);
+  Origin origin_of(const at::Tensor& tensor) const;
+  Origin result_origin(Call& call);
+  void remember(const at::Tensor& tensor, const Origin& origin);
+  void calibrate(Call& call);
+  void run_planned(Call& call);
+  void run_island(Call& call);
+  void push_results(Call& call, Results results);
+  void require_known(const Call& call) const;
+
+  // Each returns its results, or nothing when the call has to run as a float island after all.
+  std::optional<Results> planned(Call& call);
+  at::Tensor conv(Call& call);
+  at::Tensor linear(Call& call);
+  at::Tensor batch_norm(Call& call);
+  at::Tensor activation(Call& call);
+  at::Tensor prelu(Call& call);
+  at::Tensor binary(Call& call);
+  at::Tensor average(Call& call);
+  std::optional<Results> unary(Call& call);
+  std::optional<Results> concat(Call& call);
+  std::optional<Results> layout(Call& call);
+  std::optional<Results> dropout(Call& call);
+
+  // ---- operands
+  int expected_quantizer(const Call& call, size_t operand) const;
+  at::Tensor codes_operand(Call& call, size_t operand);
+  at::Tensor quantize_edge(const at::Tensor& real, int quantizer);
+  QuantizedWeight quantized_weight(const at::Tensor& weight, const WeightRecipe& recipe,
+                                   int64_t axis, int64_t groups);
+  // The operand as the beginning of a longer chain. with_layer: only a layer's bare result
+  // continues a chain; anything else becomes a chain of its real value.
+  Chain chain_of(const at::Tensor& operand, bool bare_layer_only) const;
+  Chain normalized(Call& call, Chain chain, int64_t channels);
+
+  // ---- results
+  at::Tensor outcome(const Call& call, Chain chain, const Nominal& nominal);
+  QuantizeTo quantize_to(int quantizer);
+  void initialize(int quantizer, const at::Tensor& values);
+  Codes target_like(const at::Tensor& codes) const;
+  ReplayOutput codes_output(const at::Tensor& codes, const Codes& like, const at::Tensor& nominal);
+
+  const capture::Trace& trace_;
+  const Plan& plan_;
+  QuantizerBank& bank_;
+  SessionOptions options_;
+  capture::SiteKeys keys_;
+  std::unordered_map<const c10::TensorImpl*, const std::string*> parameters_;
+  std::unordered_map<const c10::TensorImpl*, Tracked> tracked_;
+  std::unordered_map<const c10::TensorImpl*, std::pair<at::Tensor, QuantizedWeight>> weights_;
+  std::unordered_set<int64_t> visited_;
+  std::weak_ptr<Handler> recompute_;
+  NamedTensors parameter_list_;
+  std::exception_ptr failure_;
+};
+
+}  // namespace qat::insert

@@ -1,0 +1,246 @@
+// Operators that work on codes: tables, pooling, layout.
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/arange.h>
+#include <ATen/ops/avg_pool1d.h>
+#include <ATen/ops/avg_pool2d.h>
+#include <ATen/ops/avg_pool3d.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/ones.h>
+#include <torch/csrc/autograd/autograd.h>
+
+#include "insert/island.h"
+#include "insert/nodes_common.h"
+#include "insert/ops_calls.h"
+#include "insert/session.h"
+#include "lower/tables.h"
+#include "numerics/quantize.h"
+#include "numerics/requantize.h"
+
+namespace qat::insert {
+namespace {
+
+using capture::Kind;
+
+// The call's operator on other tensors: first the operands, everything else as in the call.
+std::vector<at::Tensor> call_with(const c10::OperatorHandle& op,
+                                  const std::vector<c10::IValue>& arguments,
+                                  const std::vector<at::Tensor>& tensors) {
+  torch::jit::Stack stack(arguments.begin(), arguments.end());
+  if (stack[0].isTensorList()) {
+    stack[0] = c10::List<at::Tensor>(tensors);
+  } else {
+    stack[0] = tensors[0];
+  }
+  op.callBoxed(&stack);
+  std::vector<at::Tensor> results;
+  for (const c10::IValue& value : stack) {
+    if (value.isTensor()) results.push_back(value.toTensor());
+    if (value.isTensorList()) results = value.toTensorVector();
+  }
+  return results;
+}
+
+std::vector<c10::IValue> copy_arguments(const capture::Arguments& arguments) {
+  std::vector<c10::IValue> copy;
+  for (size_t i = 0; i < arguments.size(); ++i) copy.push_back(arguments.at(i));
+  copy[0] = c10::IValue();  // must not keep the operand alive
+  return copy;
+}
+
+bool is_view(const c10::OperatorHandle& op) {
+  const auto& returns = op.schema().returns();
+  return !returns.empty() && returns[0].alias_info() != nullptr;
+}
+
+// Sums of centred codes and the number of terms at each position.
+struct Sums {
+  at::Tensor sum, count;
+};
+
+Sums window_sums(const at::Tensor& centred, const graph::AvgPoolAttributes& a) {
+  const int64_t spatial = static_cast<int64_t>(a.kernel.size());
+  const auto pool = [&](const at::Tensor& t, bool include_pad, std::optional<int64_t> divisor) {
+    const auto two_d = [&](const at::Tensor& x, at::IntArrayRef k, at::IntArrayRef s,
+                           at::IntArrayRef p) {
+      return at::avg_pool2d(x, k, s, p, a.ceil_mode, include_pad, divisor);
+    };
+    if (spatial == 3) {
+      return at::avg_pool3d(t, a.kernel, a.stride, a.padding, a.ceil_mode, include_pad, divisor);
+    }
+    if (spatial == 2) return two_d(t, a.kernel, a.stride, a.padding);
+    return two_d(t.unsqueeze(-2), {1, a.kernel[0]}, {1, a.stride[0]}, {0, a.padding[0]})
+        .squeeze(-2);
+  };
+  // float64 with divisor 1: a window of 2^30 codes would still be summed exactly.
+  Sums sums{pool(centred.to(at::kDouble), true, 1), {}};
+  auto shape = centred.sizes().vec();
+  shape[0] = shape[1] = 1;
+  const at::Tensor ones = at::ones(shape, at::kDouble);
+  if (a.divisor_override != 0) {
+    sums.count = at::full({1}, a.divisor_override, at::kDouble);
+  } else if (a.count_include_pad) {
+    // The mean of ones is inside / n, so their sum over their mean is n.
+    sums.count = pool(ones, true, 1) / pool(ones, true, std::nullopt);
+    sums.count = sums.count.round();
+  } else {
+    sums.count = pool(ones, true, 1);
+  }
+  return sums;
+}
+
+Sums adaptive_sums(const at::Tensor& centred, const std::vector<int64_t>& output) {
+  const int64_t spatial = static_cast<int64_t>(output.size());
+  Sums sums{centred.to(at::kDouble), at::ones({1}, at::kDouble)};
+  for (int64_t i = 0; i < spatial; ++i) {
+    const int64_t axis = centred.dim() - spatial + i;
+    const int64_t in = centred.size(axis), out = output[i];
+    std::vector<at::Tensor> parts;
+    std::vector<double> counts;
+    for (int64_t k = 0; k < out; ++k) {
+      const int64_t start = k * in / out, stop = ((k + 1) * in + out - 1) / out;
+      parts.push_back(sums.sum.narrow(axis, start, stop - start).sum(axis, true));
+      counts.push_back(static_cast<double>(stop - start));
+    }
+    sums.sum = at::cat(parts, axis);
+    std::vector<int64_t> shape(centred.dim(), 1);
+    shape[axis] = out;
+    sums.count = sums.count * at::tensor(counts, at::kDouble).view(shape);
+  }
+  return sums;
+}
+
+// average() of numerics/, elementwise: the count is small, so scale / n is computed per position.
+at::Tensor averages(const Sums& sums, float scale) {
+  const at::Tensor count = sums.count.to(at::kFloat);
+  return sums.sum.to(at::kFloat) * (at::full({1}, scale, at::kFloat) / count);
+}
+
+}  // namespace
+
+at::Tensor Session::average(Call& call) {
+  const at::Tensor input = codes_operand(call, 0);
+  const Codes& codes = *payload_of(input)->codes;
+  const int64_t spatial = input.dim() - 2;
+  const at::Tensor centred = codes.codes.to(at::kInt) - codes.params.zero_point;
+  Sums sums;
+  if (call.known.kind == Kind::avg_pool) {
+    sums = window_sums(centred, capture::parse_avg_pool(call.arguments, spatial));
+  } else if (call.known.kind == Kind::adaptive_avg_pool) {
+    sums = adaptive_sums(centred, capture::parse_adaptive(call.arguments, spatial));
+  } else {
+    const auto mean = capture::parse_mean(call.arguments, input.dim());
+    double n = 1;
+    for (const int64_t axis : mean->axes) n *= static_cast<double>(input.size(axis));
+    sums = {centred.sum(mean->axes, mean->keepdim, at::kLong), at::full({1}, n, at::kDouble)};
+  }
+  const at::Tensor real = averages(sums, codes.params.scale);
+  const auto op = call.op;
+  const auto arguments = copy_arguments(call.arguments);
+  const Replay spec{{input},
+                    [op, arguments](const std::vector<at::Tensor>& reals) {
+                      return call_with(op, arguments, reals);
+                    },
+                    false};
+  Chain chain;
+  chain.source = replay(spec, {{nullptr, real, Nominal::like(real)}})[0];
+  chain.acc = chain.source.detach();
+  return outcome(call, chain, Nominal::like(chain.source));
+}
+
+std::optional<Session::Results> Session::unary(Call& call) {
+  const at::Tensor input = codes_operand(call, 0);
+  const Codes& codes = *payload_of(input)->codes;
+  const auto op = call.known.in_place ? capture::functional(call.op) : call.op;
+  const auto reals = lower::unary_table(op, copy_arguments(call.arguments), codes);
+  const int quantizer = call.site->output;
+  if (quantizer == kNoQuantizer) {
+    return Results{lookup(input, reals.values, reals.slopes, nullptr)};
+  }
+  const at::Tensor seen = lower::reachable(reals.values, codes);
+  initialize(quantizer, seen);
+  if (options_.observe) {
+    const auto [lo, hi] = at::aminmax(seen);
+    bank_.observe(quantizer, at::stack({lo, hi}));
+  }
+  const Codes& target = bank_.target(quantizer);
+  const at::Tensor table = call::quantize(reals.values, target);
+  const at::Tensor slopes = call::fake_quantize_backward(reals.slopes, reals.values, target);
+  return Results{lookup(input, table, slopes, &target)};
+}
+
+std::optional<Session::Results> Session::concat(Call& call) {
+  if (call.site->output == kNoQuantizer) return std::nullopt;
+  const Codes& target = bank_.target(call.site->output);
+  std::vector<at::Tensor> inputs, parts;
+  for (size_t i = 0; i < call.operands.size(); ++i) {
+    at::Tensor operand = codes_operand(call, i);
+    if (payload_of(operand)->codes->params != bank_.target(call.site->output).params) {
+      operand = quantize_real(realize(operand), quantize_to(call.site->output));
+    }
+    inputs.push_back(operand);
+    parts.push_back(payload_of(operand)->codes->codes);
+  }
+  const int64_t axis = call.arguments.get("dim").toInt();
+  const at::Tensor codes = at::cat(parts, axis);
+  const Replay spec{inputs,
+                    [axis](const std::vector<at::Tensor>& reals) {
+                      return std::vector<at::Tensor>{at::cat(reals, axis)};
+                    },
+                    false};
+  const bool channels_last =
+      call.operands[0].suggest_memory_format() != at::MemoryFormat::Contiguous;
+  ReplayOutput output{
+      codes_payload(with_codes(target, codes)), {}, Nominal::dense(codes.sizes(), channels_last)};
+  return replay(spec, {output});
+}
+
+std::optional<Session::Results> Session::layout(Call& call) {
+  if (call.site->output == kNoQuantizer) return std::nullopt;
+  const at::Tensor input = codes_operand(call, 0);
+  const Codes& codes = *payload_of(input)->codes;
+  const auto op = call.known.in_place ? capture::functional(call.op) : call.op;
+  auto arguments = copy_arguments(call.arguments);
+  const Replay spec{{input},
+                    [op, arguments](const std::vector<at::Tensor>& reals) {
+                      return call_with(op, arguments, reals);
+                    },
+                    call.known.kind == Kind::max_pool};
+  if (call.known.kind == Kind::pad) {
+    const auto pad = capture::parse_pad(call.arguments, input.dim());
+    const numerics::IntFormat& f = codes.format;
+    const auto value = numerics::quantize(
+        static_cast<float>(pad->value), numerics::inverse_scale(codes.params.scale),
+        static_cast<float>(codes.params.zero_point), static_cast<float>(f.quant_min()),
+        static_cast<float>(f.quant_max()));
+    const auto index = call.arguments.index_of("value");
+    arguments[*index] = op.schema().name() == "aten::pad" ? c10::IValue(static_cast<double>(value))
+                                                          : c10::IValue(at::Scalar(value));
+  }
+  const auto moved = call_with(op, arguments, {to_nominal(codes.codes, Nominal::like(input))});
+  const bool channels_last = input.suggest_memory_format() != at::MemoryFormat::Contiguous;
+  std::vector<ReplayOutput> outputs;
+  for (const at::Tensor& part : moved) {
+    outputs.push_back(
+        {codes_payload(with_codes(codes, part)),
+         {},
+         is_view(op) ? Nominal::like(part) : Nominal::dense(part.sizes(), channels_last)});
+    if (is_view(op)) {
+      outputs.back().payload->view_of =
+          c10::weak_intrusive_ptr<c10::TensorImpl>(call.operands[0].getIntrusivePtr());
+    }
+  }
+  return replay(spec, outputs);
+}
+
+std::optional<Session::Results> Session::dropout(Call& call) {
+  const bool active = call.arguments.get("train").toBool();
+  const double probability = call.arguments.get("p").toDouble();
+  if (!active || probability == 0.0) return Results{call.operands[0]};
+  const Payload* payload = payload_of(call.operands[0]);
+  if (payload == nullptr || !payload->codes || call.known.stem != "dropout") return std::nullopt;
+  return Results{insert::dropout(call.operands[0], probability)};
+}
+
+}  // namespace qat::insert

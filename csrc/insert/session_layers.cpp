@@ -1,0 +1,204 @@
+// Layers, batch norm, activations, additions: the parts of a chain.
+
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/add.h>
+#include <ATen/ops/mul.h>
+#include <ATen/ops/ones_like.h>
+#include <ATen/ops/rsqrt.h>
+#include <ATen/ops/sub.h>
+#include <ATen/ops/zeros_like.h>
+#include <torch/csrc/autograd/variable.h>
+
+#include "error.h"
+#include "insert/ops_calls.h"
+#include "insert/session.h"
+
+namespace qat::insert {
+namespace {
+
+at::Tensor tensor_argument(const capture::Arguments& arguments, const char* name) {
+  const auto* value = arguments.find(name);
+  return value != nullptr && value->isTensor() ? value->toTensor() : at::Tensor();
+}
+
+at::Tensor tensor_argument(const capture::Arguments& arguments, std::optional<size_t> index) {
+  return index ? arguments.at(*index).toTensor() : at::Tensor();
+}
+
+bool hooked(const at::Tensor& tensor) {
+  return !torch::autograd::impl::hooks(tensor).empty() || tensor.retains_grad();
+}
+
+at::Tensor real_float(const at::Tensor& tensor) { return realize(tensor).to(at::kFloat); }
+
+}  // namespace
+
+QuantizedWeight Session::quantized_weight(const at::Tensor& weight, const WeightRecipe& recipe,
+                                          int64_t axis, int64_t groups) {
+  const auto known = weights_.find(weight.unsafeGetTensorImpl());
+  if (known != weights_.end()) return known->second.second;
+  const int64_t channel_axis = recipe.granularity == Granularity::channel ? axis : -1;
+  auto [codes, scale] = call::quantize_weight(weight.detach(), channel_axis, groups,
+                                              recipe.format(), recipe.power_of_two);
+  if (scale.numel() == 1) {
+    const int64_t channels = axis == 0 ? weight.size(0) : weight.size(1) * groups;
+    scale = scale.expand({channels}).contiguous();
+  }
+  QuantizedWeight made{codes, scale};
+  weights_.emplace(weight.unsafeGetTensorImpl(), std::make_pair(weight, made));
+  return made;
+}
+
+at::Tensor Session::conv(Call& call) {
+  const auto& sizes = call.arguments.get("weight").toTensor().sizes();
+  const auto parsed = capture::parse_conv(call.arguments, call.operands[0].dim(), sizes);
+  const at::Tensor weight = real_float(call.operands[1]);
+  const auto& g = parsed.geometry;
+  const auto codes = quantized_weight(weight, call.site->weight, g.transposed ? 1 : 0,
+                                      g.transposed ? g.groups : 1);
+  const at::Tensor bias = tensor_argument(call.arguments, parsed.bias);
+  const at::Tensor layer = conv_int(codes_operand(call, 0), weight, codes, bias, g);
+  return outcome(call, chain_of(layer, true), Nominal::like(layer));
+}
+
+at::Tensor Session::linear(Call& call) {
+  const auto parsed = capture::parse_linear(call.arguments);
+  at::Tensor weight = real_float(call.arguments.at(parsed.weight).toTensor());
+  if (parsed.weight_transposed) weight = weight.t();
+  const auto codes = quantized_weight(weight, call.site->weight, 0, 1);
+  const at::Tensor bias = tensor_argument(call.arguments, parsed.bias);
+  const at::Tensor layer = linear_int(codes_operand(call, parsed.input), weight, codes, bias);
+  return outcome(call, chain_of(layer, true), Nominal::like(layer));
+}
+
+Chain Session::chain_of(const at::Tensor& operand, bool bare_layer_only) const {
+  const Payload* payload = payload_of(operand);
+  const bool pending = payload != nullptr && payload->chain.has_value();
+  // A bare layer's own node is the source, so hooks on it are met in any case.
+  const bool bare_layer =
+      pending && payload->chain->multiplier.defined() && payload->chain->plain();
+  const bool usable = bare_layer_only ? bare_layer : pending && !hooked(operand);
+  if (usable) {
+    Chain chain = *payload->chain;
+    if (!chain.source.defined()) chain.source = operand;
+    return chain;
+  }
+  Chain chain;
+  chain.source = real_float(operand);
+  chain.acc = chain.source.detach();
+  return chain;
+}
+
+// Batch norm's normalisation: the statistics of this batch, or the running ones.
+Chain Session::normalized(Call& call, Chain chain, int64_t channels) {
+  const at::Tensor gamma = tensor_argument(call.arguments, "weight");
+  const at::Tensor beta = tensor_argument(call.arguments, "bias");
+  const at::Tensor running_mean = tensor_argument(call.arguments, "running_mean");
+  const at::Tensor running_var = tensor_argument(call.arguments, "running_var");
+  const double eps = call.arguments.get("eps").toDouble();
+  const double momentum = call.arguments.get("momentum").toDouble();
+  const bool batch = call.arguments.get("training").toBool() && !options_.batch_norm_frozen;
+  at::NoGradGuard no_grad;
+  at::Tensor mean = running_mean, variance = running_var;
+  if (batch) {
+    std::tie(mean, variance) =
+        call::batch_statistics(chain.acc, chain.multiplier, chain.bias, chain.axis);
+    if (!options_.recompute) {
+      const double n = static_cast<double>(chain.acc.numel()) / static_cast<double>(channels);
+      const double unbias = n > 1 ? n / (n - 1) : 1.0;
+      running_mean.mul_(1 - momentum).add_(mean, momentum);
+      running_var.mul_(1 - momentum).add_(variance, momentum * unbias);
+    }
+  }
+  const at::Tensor invstd = at::rsqrt(variance + eps);
+  ChainBatchNorm bn;
+  bn.gamma = gamma;
+  bn.beta = beta;
+  bn.through_statistics = batch;
+  bn.gain = gamma.defined() ? gamma.detach() * invstd : invstd;
+  const at::Tensor shift = chain.bias.defined() ? chain.bias - mean : -mean;
+  bn.xhat_multiplier = chain.multiplier.defined() ? chain.multiplier * invstd : invstd;
+  bn.xhat_bias = shift * invstd;
+  std::tie(chain.multiplier, chain.bias) =
+      call::fold_batch_norm(chain.multiplier, chain.bias, gamma.defined() ? gamma.detach() : gamma,
+                            beta.defined() ? beta.detach() : beta, mean, variance, eps);
+  chain.batch_norm = std::move(bn);
+  return chain;
+}
+
+at::Tensor Session::batch_norm(Call& call) {
+  const at::Tensor& input = call.operands[0];
+  Chain chain = chain_of(input, true);
+  if (chain.axis != 1) {  // behind a linear layer on [N, S, C], the channels are those of axis 1
+    chain = Chain();
+    chain.source = real_float(input);
+    chain.acc = chain.source.detach();
+  }
+  const int64_t channels = input.size(1);
+  return outcome(call, normalized(call, std::move(chain), channels), Nominal::like(input));
+}
+
+at::Tensor Session::activation(Call& call) {
+  const at::Tensor& input = call.operands[0];
+  Chain chain = chain_of(input, false);
+  if (chain.activation.kind != numerics::ActivationKind::none || chain.slope.defined()) {
+    chain = Chain();
+    chain.source = real_float(input);
+    chain.acc = chain.source.detach();
+  }
+  chain.activation = capture::parse_activation(call.arguments, call.known.stem);
+  return outcome(call, std::move(chain), Nominal::like(input));
+}
+
+at::Tensor Session::prelu(Call& call) {
+  const at::Tensor& input = call.operands[0];
+  Chain chain = chain_of(input, false);
+  if (chain.axis != 1 || chain.activation.kind != numerics::ActivationKind::none) {
+    chain = Chain();
+    chain.source = real_float(input);
+    chain.acc = chain.source.detach();
+  }
+  chain.activation = {numerics::ActivationKind::leaky_relu};
+  chain.slope = call.operands[1].expand({input.size(1)}).contiguous();
+  return outcome(call, std::move(chain), Nominal::like(input));
+}
+
+at::Tensor Session::binary(Call& call) {
+  at::Tensor a = call.operands[0], b = call.operands[1];
+  for (size_t i = 0; i < 2; ++i) {  // operands whose readers all see codes
+    if (expected_quantizer(call, i) == kNoQuantizer) continue;
+    (i == 0 ? a : b) = codes_operand(call, i);
+  }
+  const auto op = capture::parse_binary(call.arguments, call.known.stem);
+  const auto can_lead = [](const at::Tensor& t) {
+    const Payload* payload = payload_of(t);
+    return payload != nullptr && payload->chain && !payload->chain->residual.defined() &&
+           payload->chain->activation.kind == numerics::ActivationKind::none && !hooked(t);
+  };
+  if (op == graph::Binary::add && a.sizes() == b.sizes() && a.dim() > 0) {
+    if (!can_lead(a)) std::swap(a, b);  // float addition commutes
+    if (can_lead(a)) {
+      Chain chain = chain_of(a, false);
+      const Payload* other = payload_of(b);
+      chain.residual = other != nullptr && other->codes ? b : real_float(b);
+      return outcome(call, std::move(chain), Nominal::like(a));
+    }
+  }
+  const at::Tensor x = real_float(call.operands[0]), y = real_float(call.operands[1]);
+  Chain chain;
+  switch (*op) {
+    case graph::Binary::add:
+      chain.source = at::add(x, y);
+      break;
+    case graph::Binary::sub:
+      chain.source = at::sub(x, y);
+      break;
+    case graph::Binary::mul:
+      chain.source = at::mul(x, y);
+      break;
+  }
+  chain.acc = chain.source.detach();
+  return outcome(call, chain, Nominal::like(chain.source));
+}
+
+}  // namespace qat::insert

@@ -1,0 +1,127 @@
+// Between a call's operands and results and the quantizers the plan gives them.
+
+#include <ATen/ops/aminmax.h>
+#include <ATen/ops/stack.h>
+#include <ATen/ops/zeros.h>
+
+#include "error.h"
+#include "insert/nodes_common.h"
+#include "insert/ops_calls.h"
+#include "insert/session.h"
+
+namespace qat::insert {
+namespace {
+
+at::Tensor range_of(const at::Tensor& values) {
+  if (values.numel() == 0) return at::zeros({2}, at::kFloat);
+  const auto [lo, hi] = at::aminmax(values.nan_to_num(0.0, 0.0, 0.0));
+  return at::stack({lo, hi});
+}
+
+}  // namespace
+
+int Session::expected_quantizer(const Call& call, size_t operand) const {
+  const int edge = call.site->operands[operand];
+  if (edge != kNoQuantizer) return edge;
+  return plan_.value_quantizer[trace_.nodes[call.node].inputs()[operand]];
+}
+
+void Session::initialize(int quantizer, const at::Tensor& values) {
+  if (bank_.initialized(quantizer)) return;
+  if (!options_.training) {
+    throw Error("forward: the quantizer '" + bank_.plan(quantizer).name +
+                "' has seen no data; run calibrate(), or a training step, before eval().");
+  }
+  at::NoGradGuard no_grad;
+  bank_.initialize(quantizer, range_of(values));
+}
+
+QuantizeTo Session::quantize_to(int quantizer) {
+  QuantizeTo to;
+  to.target = bank_.target(quantizer);
+  to.observe = options_.observe;
+  to.report = [this, quantizer](const at::Tensor& range) { bank_.observe(quantizer, range); };
+  return to;
+}
+
+at::Tensor Session::quantize_edge(const at::Tensor& real, int quantizer) {
+  const auto known = tracked_.find(real.unsafeGetTensorImpl());
+  const bool tracked = known != tracked_.end() && known->second.tensor.use_count() > 0;
+  if (tracked && known->second.quantizer == quantizer && known->second.codes.defined() &&
+      (real.is_inference() || known->second.version == real._version())) {
+    return known->second.codes;
+  }
+  if (!bank_.initialized(quantizer)) initialize(quantizer, real.detach().to(at::kFloat));
+  const at::Tensor codes = quantize_real(real.to(at::kFloat), quantize_to(quantizer));
+  payload_of(codes)->recompute = recompute_;
+  if (tracked) {
+    known->second.codes = codes;
+    known->second.quantizer = quantizer;
+    known->second.version = real.is_inference() ? 0 : real._version();
+  }
+  return codes;
+}
+
+at::Tensor Session::codes_operand(Call& call, size_t operand) {
+  // `operand` counts schema arguments of layers and tensors of other calls; the first of either
+  // is the data.
+  const at::Tensor tensor = call.known.kind == capture::Kind::linear
+                                ? call.arguments.at(operand).toTensor()
+                                : call.operands[operand];
+  const Payload* payload = payload_of(tensor);
+  if (payload != nullptr && payload->codes) return tensor;
+  size_t index = 0;
+  while (!call.operands[index].is_same(tensor)) ++index;
+  const int quantizer = expected_quantizer(call, index);
+  if (quantizer == kNoQuantizer) {
+    throw Error("forward: '" + call.name() + "' (" + call.known.stem +
+                ") got a float tensor where the plan has codes: the operators before it differ "
+                "from those of the example inputs.");
+  }
+  if (payload == nullptr) return quantize_edge(tensor, quantizer);
+  Chain chain = chain_of(tensor, false);
+  if (!bank_.initialized(quantizer)) initialize(quantizer, call::bn_act(chain));
+  return make_codes(std::move(chain), Nominal::like(tensor), quantize_to(quantizer));
+}
+
+at::Tensor Session::outcome(const Call& call, Chain chain, const Nominal& nominal) {
+  const int quantizer = call.site->output;
+  if (quantizer == kNoQuantizer) return make_pending(std::move(chain), nominal);
+  if (!bank_.initialized(quantizer)) initialize(quantizer, call::bn_act(chain));
+  return make_codes(std::move(chain), nominal, quantize_to(quantizer));
+}
+
+ReplayOutput Session::codes_output(const at::Tensor& codes, const Codes& like,
+                                   const at::Tensor& nominal) {
+  return {codes_payload(with_codes(like, codes)), at::Tensor(), Nominal::like(nominal)};
+}
+
+// Calibration: the operator runs in float, and what the plan quantizes is observed.
+void Session::calibrate(Call& call) {
+  const auto observe = [this](const at::Tensor& tensor, int quantizer) {
+    if (!tensor.is_floating_point()) return;
+    bank_.observe(quantizer, range_of(tensor.detach().to(at::kFloat)));
+  };
+  if (call.site != nullptr) {
+    for (size_t i = 0; i < call.operands.size(); ++i) {
+      const int quantizer = call.site->operands[i];
+      if (quantizer != kNoQuantizer) observe(call.operands[i], quantizer);
+    }
+  }
+  const size_t returns = call.op.schema().returns().size();
+  call.op.callBoxed(&call.stack);
+  for (size_t i = call.stack.size() - returns; i < call.stack.size(); ++i) {
+    const c10::IValue& value = call.stack[i];
+    std::vector<at::Tensor> results;
+    if (value.isTensor() && value.toTensor().defined()) results = {value.toTensor()};
+    if (value.isTensorList()) results = value.toTensorVector();
+    for (const at::Tensor& result : results) {
+      remember(result, call.origin);
+      if (call.site != nullptr && call.site->output != kNoQuantizer) {
+        observe(result, call.site->output);
+      }
+    }
+  }
+}
+
+}  // namespace qat::insert

@@ -1,0 +1,40 @@
+#pragma once
+// Channels-last 2-d convolutions and linear layers on codes, by the tiles of gemm_u8s8.h.
+
+#include "kernels/cpu/gemm_u8s8.h"
+
+namespace qat::kernels::u8s8 {
+
+// One layer with its weights packed for one instruction set.
+struct ConvLayer {
+  int64_t groups = 1, inputs = 1, outputs = 1;  // channels per group
+  int64_t kernel_h = 1, kernel_w = 1, stride_h = 1, stride_w = 1;
+  int64_t padding_h = 0, padding_w = 0, dilation_h = 1, dilation_w = 1;
+  bool is_signed = false;  // codes are int8; computed as uint8 by flipping the top bit
+  int32_t zero_point = 0;  // of the stored codes
+
+  const Kernels* kernels = nullptr;
+  bool depthwise = false;                  // one input and one output channel per group
+  PackedWeights weights;                   // not depthwise
+  std::vector<int32_t> depthwise_weights;  // [taps][padded channels]
+  std::vector<int32_t> compensation;       // -zero point * sum of weights, per channel
+
+  int64_t channels_in() const { return groups * inputs; }
+  int64_t channels_out() const { return groups * outputs; }
+  int64_t taps() const { return kernel_h * kernel_w; }
+};
+
+// Packs weight [groups * outputs][inputs][kernel_h][kernel_w] into a layer whose sizes are set.
+void pack_layer(ConvLayer& layer, const int8_t* weight, InstructionSet set);
+
+struct ImageSizes {
+  int64_t batch = 0, input_h = 0, input_w = 0, output_h = 0, output_w = 0;
+};
+
+// codes: [batch][input_h][input_w][channels_in]; the epilogue's output and operands are
+// [batch][output_h][output_w][channels_out], its compensation is set here. Returns the
+// multiply-accumulates of the layer, padding counted.
+int64_t run_conv(const ConvLayer& layer, const ImageSizes& sizes, const uint8_t* codes,
+                 const Epilogue& epilogue, int threads);
+
+}  // namespace qat::kernels::u8s8

@@ -1,0 +1,140 @@
+#include "kernels/cpu/conv_u8s8_band.h"
+
+#include <algorithm>
+#include <cstring>
+
+namespace qat::kernels::u8s8 {
+namespace {
+
+int64_t round_up(int64_t n, int64_t multiple) { return (n + multiple - 1) / multiple * multiple; }
+
+// The form of a copied band.
+struct Format {
+  int64_t element;  // bytes per channel
+  int64_t group;    // elements per group
+  int64_t pixel;    // elements per position
+  explicit Format(const ConvLayer& layer)
+      : element(layer.depthwise ? 1 : layer.kernels->source_bytes()),
+        group(layer.depthwise ? 1 : layer.weights.padded_inputs()),
+        pixel(layer.depthwise ? round_up(layer.groups, kDepthwiseLanes) : layer.groups * group) {}
+};
+
+int64_t columns(const ConvLayer& layer, int64_t output_w) {
+  return (output_w - 1) * layer.stride_w + (layer.kernel_w - 1) * layer.dilation_w + 1;
+}
+
+bool reads_directly(const ConvLayer& layer) {
+  const Format format(layer);
+  return !layer.is_signed && layer.padding_h == 0 && layer.padding_w == 0 && format.element == 1 &&
+         format.pixel == layer.channels_in();
+}
+
+template <typename Element>
+void copy_pixels(const ConvLayer& layer, const Format& format, const uint8_t* from, Element* to,
+                 int64_t pixels) {
+  const uint8_t flip = layer.is_signed ? 0x80 : 0;
+  if (format.pixel == layer.channels_in()) {
+    const int64_t n = pixels * format.pixel;
+#pragma omp simd
+    for (int64_t i = 0; i < n; ++i) to[i] = static_cast<uint8_t>(from[i] ^ flip);
+    return;
+  }
+  const int64_t inputs = layer.depthwise ? layer.groups : layer.inputs;
+  const int64_t groups = layer.depthwise ? 1 : layer.groups;
+  for (int64_t p = 0; p < pixels; ++p, to += format.pixel) {
+    for (int64_t g = 0; g < groups; ++g, from += inputs) {
+      for (int64_t c = 0; c < inputs; ++c) {
+        to[g * format.group + c] = static_cast<uint8_t>(from[c] ^ flip);
+      }
+    }
+  }
+}
+
+// Row `y` of the image (outside it: padding) with its left and right border.
+template <typename Element>
+void copy_row(const ConvLayer& layer, const Format& format, const ImageSizes& sizes,
+              const uint8_t* image, int64_t y, int64_t width, Element* to) {
+  const auto zero_point = static_cast<Element>(unsigned_zero_point(layer));
+  if (y < 0 || y >= sizes.input_h) {
+    std::fill_n(to, width * format.pixel, zero_point);
+    return;
+  }
+  const int64_t left = std::min(layer.padding_w, width);
+  const int64_t inside = std::min(sizes.input_w, width - left);
+  const int64_t right = width - left - inside;
+  std::fill_n(to, left * format.pixel, zero_point);
+  copy_pixels(layer, format, image + y * sizes.input_w * layer.channels_in(),
+              to + left * format.pixel, inside);
+  std::fill_n(to + (left + inside) * format.pixel, right * format.pixel, zero_point);
+}
+
+// Copies `rows` input rows from row `first` on into memory of the thread.
+const uint8_t* copy_rows(const ConvLayer& layer, const ImageSizes& sizes, const uint8_t* image,
+                         int64_t first, int64_t rows) {
+  thread_local std::vector<uint8_t> buffer;
+  const Format format(layer);
+  const int64_t width = columns(layer, sizes.output_w);
+  const int64_t row_bytes = width * format.pixel * format.element;
+  const auto bytes = static_cast<size_t>(rows * row_bytes);
+  if (buffer.size() < bytes) buffer.resize(bytes);
+  for (int64_t r = 0; r < rows; ++r) {
+    uint8_t* to = buffer.data() + r * row_bytes;
+    if (format.element == 1) {
+      copy_row(layer, format, sizes, image, first + r, width, to);
+    } else {
+      copy_row(layer, format, sizes, image, first + r, width, reinterpret_cast<int16_t*>(to));
+    }
+  }
+  return buffer.data();
+}
+
+std::vector<const uint8_t*>& thread_pointers() {
+  thread_local std::vector<const uint8_t*> pointers;
+  return pointers;
+}
+
+}  // namespace
+
+int64_t band_row_bytes(const ConvLayer& layer, int64_t output_w) {
+  const Format format(layer);
+  return columns(layer, output_w) * format.pixel * format.element;
+}
+
+Band::Band(const ConvLayer& layer, const ImageSizes& sizes, const uint8_t* codes, int64_t image,
+           int64_t begin, int64_t end)
+    : layer_(layer), pointers_(thread_pointers()) {
+  const Format format(layer);
+  first_output_ = (image * sizes.output_h + begin) * sizes.output_w;
+  pixel_bytes_ = format.pixel * format.element;
+  group_bytes_ = format.group * format.element;
+  const uint8_t* source = codes + image * sizes.input_h * sizes.input_w * layer.channels_in();
+  if (reads_directly(layer)) {
+    row_bytes_ = sizes.input_w * pixel_bytes_;
+    source += begin * layer.stride_h * row_bytes_;
+  } else {
+    row_bytes_ = columns(layer, sizes.output_w) * pixel_bytes_;
+    const int64_t rows =
+        (end - begin - 1) * layer.stride_h + (layer.kernel_h - 1) * layer.dilation_h + 1;
+    source = copy_rows(layer, sizes, source, begin * layer.stride_h - layer.padding_h, rows);
+  }
+  pointers_.clear();
+  for (int64_t y = 0; y < end - begin; ++y) {
+    const uint8_t* row = source + y * layer.stride_h * row_bytes_;
+    for (int64_t x = 0; x < sizes.output_w; ++x) {
+      pointers_.push_back(row + x * layer.stride_w * pixel_bytes_);
+    }
+  }
+}
+
+std::vector<int64_t> Band::tap_offsets_of_group(int64_t group) const {
+  std::vector<int64_t> offsets;
+  for (int64_t y = 0; y < layer_.kernel_h; ++y) {
+    for (int64_t x = 0; x < layer_.kernel_w; ++x) {
+      offsets.push_back(y * layer_.dilation_h * row_bytes_ + x * layer_.dilation_w * pixel_bytes_ +
+                        group * group_bytes_);
+    }
+  }
+  return offsets;
+}
+
+}  // namespace qat::kernels::u8s8

@@ -1,0 +1,42 @@
+#pragma once
+// The input of some output rows of one image, in the form in which tiles read it.
+
+#include "kernels/cpu/conv_u8s8.h"
+
+namespace qat::kernels::u8s8 {
+
+// The zero point after signed codes became unsigned.
+inline int32_t unsigned_zero_point(const ConvLayer& layer) {
+  return layer.zero_point + (layer.is_signed ? 128 : 0);
+}
+
+// Bytes of one padded input row of a band that is copied.
+int64_t band_row_bytes(const ConvLayer& layer, int64_t output_w);
+
+// Note [Bands]
+// Where the tensor itself can be read (unsigned codes, no padding, channels in whole steps), a
+// band only holds pointers. Otherwise the rows are copied once: border filled with the zero
+// point, top bit flipped, channels of each group padded to whole steps (what lies there meets
+// weights of zero), widened to int16 for the kernels that want it. Every input byte is copied
+// kernel_h / stride_h times at worst, and read taps * blocks times by the tiles.
+class Band {
+ public:
+  // Output rows [begin, end) of image `image`.
+  Band(const ConvLayer& layer, const ImageSizes& sizes, const uint8_t* codes, int64_t image,
+       int64_t begin, int64_t end);
+
+  int64_t positions() const { return static_cast<int64_t>(pointers_.size()); }
+  const uint8_t* const* pointers() const { return pointers_.data(); }
+  // Index of the first position among all positions of the batch.
+  int64_t first_output() const { return first_output_; }
+  // For depthwise layers, groups are channels.
+  std::vector<int64_t> tap_offsets_of_group(int64_t group) const;
+
+ private:
+  const ConvLayer& layer_;
+  std::vector<const uint8_t*>& pointers_;  // reused by the thread's next band
+  int64_t first_output_ = 0;
+  int64_t row_bytes_ = 0, pixel_bytes_ = 0, group_bytes_ = 0;
+};
+
+}  // namespace qat::kernels::u8s8

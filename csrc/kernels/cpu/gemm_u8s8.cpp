@@ -1,0 +1,122 @@
+#include "kernels/cpu/gemm_u8s8.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+namespace qat::kernels::u8s8 {
+namespace {
+
+constexpr size_t kAlignment = 64;
+
+// Channel blocks of nearly equal width: 80 channels become 48 + 32, not 64 + 16.
+std::vector<ChannelBlock> split(const Kernels& kernels, int64_t outputs, size_t vector_bytes) {
+  const int64_t vectors = (outputs + kernels.lanes - 1) / kernels.lanes;
+  const int64_t count = (vectors + kernels.max_vectors - 1) / kernels.max_vectors;
+  std::vector<ChannelBlock> blocks;
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t begin = vectors * i / count, end = vectors * (i + 1) / count;
+    const int64_t first = begin * kernels.lanes;
+    blocks.push_back({first, std::min(end * kernels.lanes, outputs) - first,
+                      static_cast<int>(end - begin), static_cast<size_t>(begin) * vector_bytes});
+  }
+  return blocks;
+}
+
+// Writes one block in the order in which a tile reads it.
+template <typename Element>
+void pack_block(const PackedWeights& p, const ChannelBlock& block, const int8_t* weight,
+                std::byte* to) {
+  const int64_t per_step = p.kernels->channels_per_step;
+  const int64_t width = block.vectors * p.kernels->lanes;
+  auto* out = reinterpret_cast<Element*>(to);
+  for (int64_t tap = 0; tap < p.taps; ++tap) {
+    for (int64_t c = 0; c < p.padded_inputs(); c += per_step) {
+      for (int64_t k = 0; k < width; ++k) {
+        for (int64_t j = 0; j < per_step; ++j) {
+          const bool exists = k < block.count && c + j < p.inputs;
+          const int64_t row = (block.first + k) * p.inputs + c + j;
+          *out++ = static_cast<Element>(exists ? weight[row * p.taps + tap] : 0);
+        }
+      }
+    }
+  }
+}
+
+}  // namespace
+
+AlignedBytes::AlignedBytes(size_t size) {
+  const size_t rounded = (std::max<size_t>(size, 1) + kAlignment - 1) / kAlignment * kAlignment;
+  data_.reset(static_cast<std::byte*>(std::aligned_alloc(kAlignment, rounded)));
+  if (!data_) throw std::bad_alloc();
+}
+
+void AlignedBytes::Free::operator()(std::byte* p) const { std::free(p); }
+
+bool is_supported(InstructionSet set) {
+#if defined(__x86_64__)
+  if (set == InstructionSet::avx2) return __builtin_cpu_supports("avx2");
+  if (set == InstructionSet::avx512_vnni) {
+    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+           __builtin_cpu_supports("avx512vnni");
+  }
+#endif
+  return set == InstructionSet::portable;
+}
+
+InstructionSet best_instruction_set() {
+  if (is_supported(InstructionSet::avx512_vnni)) return InstructionSet::avx512_vnni;
+  return is_supported(InstructionSet::avx2) ? InstructionSet::avx2 : InstructionSet::portable;
+}
+
+const char* to_string(InstructionSet set) {
+  switch (set) {
+    case InstructionSet::avx512_vnni:
+      return "avx512_vnni";
+    case InstructionSet::avx2:
+      return "avx2";
+    case InstructionSet::portable:
+      break;
+  }
+  return "portable";
+}
+
+const Kernels& kernels_for(InstructionSet set) {
+#if defined(__x86_64__)
+  if (set == InstructionSet::avx512_vnni) return avx512_vnni_kernels();
+  if (set == InstructionSet::avx2) return avx2_kernels();
+#endif
+  (void)set;
+  return portable_kernels();
+}
+
+PackedWeights pack_weights(const Kernels& kernels, const int8_t* weight, int64_t groups,
+                           int64_t outputs, int64_t inputs, int64_t taps) {
+  PackedWeights p;
+  p.kernels = &kernels;
+  p.groups = groups;
+  p.outputs = outputs;
+  p.inputs = inputs;
+  p.taps = taps;
+  p.steps = (inputs + kernels.channels_per_step - 1) / kernels.channels_per_step;
+  const auto vector_bytes = static_cast<size_t>(taps * p.steps * kernels.lanes * 4);
+  p.blocks = split(kernels, outputs, vector_bytes);
+  p.group_bytes = vector_bytes * static_cast<size_t>((outputs + kernels.lanes - 1) / kernels.lanes);
+  p.bytes = AlignedBytes(p.group_bytes * static_cast<size_t>(groups));
+  for (int64_t group = 0; group < groups; ++group) {
+    const int8_t* w = weight + group * outputs * inputs * taps;
+    for (const ChannelBlock& block : p.blocks) {
+      std::byte* to = p.bytes.data() + static_cast<size_t>(group) * p.group_bytes + block.offset;
+      if (kernels.channels_per_step == 4) {
+        pack_block<int8_t>(p, block, w, to);
+      } else {
+        pack_block<int16_t>(p, block, w, to);
+      }
+    }
+  }
+  return p;
+}
+
+}  // namespace qat::kernels::u8s8

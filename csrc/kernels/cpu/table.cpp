@@ -1,0 +1,24 @@
+#include "kernels/cpu/capability.h"
+
+#define QAT_STRING_OF(x) #x
+#define QAT_STRING(x) QAT_STRING_OF(x)
+
+namespace qat::kernels::QAT_CPU_CAPABILITY {
+
+const KernelTable table = {
+    .name = QAT_STRING(QAT_CPU_CAPABILITY),
+    .quantize = quantize,
+    .dequantize = dequantize,
+    .fake_quantize = fake_quantize,
+    .fake_quantize_backward = fake_quantize_backward,
+    .range = range,
+    .range_per_channel = range_per_channel,
+    .absmax = absmax,
+    .chain_quantize = chain_quantize,
+    .chain_float = chain_float,
+    .chain_statistics = chain_statistics,
+    .chain_backward_sums = chain_backward_sums,
+    .chain_backward_apply = chain_backward_apply,
+};
+
+}  // namespace qat::kernels::QAT_CPU_CAPABILITY

@@ -1,0 +1,123 @@
+#include "ops/chain.h"
+
+#include <ATen/ops/empty.h>
+
+#include "numerics/activation.h"
+
+namespace qat::ops {
+namespace {
+
+void check_residual(const ChainArguments& chain, const c10::SymInt& channels) {
+  const char* op = chain.op;
+  if (!chain.residual) {
+    TORCH_CHECK_VALUE(!chain.residual_scale && !chain.residual_zero_point, op,
+                      ": residual_scale, residual_zero_point: expected None without a residual.");
+    return;
+  }
+  const at::Tensor& residual = *chain.residual;
+  check_device(op, "residual", residual, chain.acc);
+  check_same_sizes(op, "residual", residual, chain.acc);
+  if (residual.scalar_type() == at::kFloat) return;
+  const auto type = residual.scalar_type();
+  TORCH_CHECK_VALUE(type == at::kByte || type == at::kChar, op,
+                    ": residual: expected float32, or codes in uint8 or int8, got ", type, ".");
+  TORCH_CHECK_VALUE(chain.residual_scale && chain.residual_zero_point, op,
+                    ": residual_scale, residual_zero_point: expected tensors where the residual "
+                    "holds codes, got None.");
+  check_per_channel(op, "residual_scale", *chain.residual_scale, chain.acc, channels, true);
+  check_dtype(op, "residual_zero_point", *chain.residual_zero_point, at::kInt);
+  check_device(op, "residual_zero_point", *chain.residual_zero_point, chain.acc);
+  TORCH_CHECK_VALUE(chain.residual_zero_point->sym_numel() == chain.residual_scale->sym_numel(), op,
+                    ": residual_zero_point: expected as many elements as residual_scale has (",
+                    chain.residual_scale->sym_numel(), "), got ",
+                    chain.residual_zero_point->sym_numel(), ".");
+}
+
+}  // namespace
+
+void check_chain(const ChainArguments& chain) {
+  const char* op = chain.op;
+  check_dtype(op, "acc", chain.acc, at::kFloat);
+  TORCH_CHECK_VALUE(chain.acc.dim() > 0, op, ": acc: expected a channel axis, got a scalar.");
+  const auto channels = chain.acc.sym_size(check_axis(op, chain.acc, chain.axis));
+  check_per_channel(op, "multiplier", chain.multiplier, chain.acc, channels);
+  check_per_channel(op, "bias", chain.bias, chain.acc, channels);
+  if (chain.slope) check_per_channel(op, "slope", *chain.slope, chain.acc, channels, true);
+  check_residual(chain, channels);
+  using numerics::ActivationKind;
+  constexpr auto kLast = static_cast<int64_t>(ActivationKind::hardsigmoid);
+  TORCH_CHECK_VALUE(chain.activation >= 0 && chain.activation <= kLast, op,
+                    ": activation: expected a number from 0 to ", kLast, ", got ", chain.activation,
+                    ".");
+  TORCH_CHECK_VALUE(
+      !chain.slope || chain.activation == static_cast<int64_t>(ActivationKind::leaky_relu), op,
+      ": slope: expected None unless activation is leaky_relu (3), which is ", chain.activation,
+      ".");
+}
+
+void check_chain_quantizer(const ChainArguments& chain, const QuantizerArguments& quantizer) {
+  check_qparams(chain.op, chain.acc, quantizer.scale, quantizer.zero_point,
+                check_axis(chain.op, chain.acc, chain.axis));
+  check_code_range(chain.op, quantizer.quant_min, quantizer.quant_max);
+}
+
+void check_chain_backward(const ChainArguments& chain, const BackwardArguments& backward,
+                          const OptionalTensor& scale, const OptionalTensor& zero_point,
+                          int64_t quant_min, int64_t quant_max) {
+  const char* op = chain.op;
+  check_chain(chain);
+  TORCH_CHECK_VALUE(scale.has_value() == zero_point.has_value(), op,
+                    ": scale, zero_point: expected both or neither, got one.");
+  if (scale) check_chain_quantizer(chain, {*scale, *zero_point, quant_min, quant_max});
+  check_floating(op, "grad", backward.grad);
+  check_device(op, "grad", backward.grad, chain.acc);
+  check_same_sizes(op, "grad", backward.grad, chain.acc);
+  const auto channels = chain.acc.sym_size(check_axis(op, chain.acc, chain.axis));
+  check_per_channel(op, "xhat_multiplier", backward.xhat_multiplier, chain.acc, channels);
+  check_per_channel(op, "xhat_bias", backward.xhat_bias, chain.acc, channels);
+  check_per_channel(op, "gain", backward.gain, chain.acc, channels);
+  TORCH_CHECK_VALUE(backward.xhat_multiplier.has_value() == backward.xhat_bias.has_value(), op,
+                    ": xhat_multiplier, xhat_bias: expected both or neither, got one.");
+  TORCH_CHECK_VALUE(!backward.through_statistics || backward.xhat_multiplier, op,
+                    ": xhat_multiplier: expected a tensor with through_statistics, got None.");
+}
+
+void check_requantize(const at::Tensor& acc, const at::Tensor& multiplier,
+                      const OptionalTensor& bias, const QuantizerArguments& quantizer,
+                      int64_t axis) {
+  const OptionalTensor given = multiplier, none;
+  const ChainArguments chain{"requantize", acc, given, bias, none, none, none, none, axis, 0, 0, 0};
+  check_chain(chain);
+  check_chain_quantizer(chain, quantizer);
+}
+
+void check_batch_statistics(const at::Tensor& acc, const OptionalTensor& multiplier,
+                            const OptionalTensor& bias, int64_t axis) {
+  const OptionalTensor none;
+  check_chain({"batch_statistics", acc, multiplier, bias, none, none, none, none, axis, 0, 0, 0});
+}
+
+void check_fold_batch_norm(const OptionalTensor& multiplier, const OptionalTensor& bias,
+                           const OptionalTensor& gamma, const OptionalTensor& beta,
+                           const at::Tensor& mean, const at::Tensor& variance, double eps) {
+  constexpr const char* kOp = "fold_batch_norm";
+  check_dtype(kOp, "mean", mean, at::kFloat);
+  TORCH_CHECK_VALUE(mean.dim() == 1, kOp, ": mean: expected one axis, got the shape ",
+                    mean.sym_sizes(), ".");
+  const auto channels = mean.sym_numel();
+  check_per_channel(kOp, "variance", variance, mean, channels, false);
+  check_per_channel(kOp, "multiplier", multiplier, mean, channels);
+  check_per_channel(kOp, "bias", bias, mean, channels);
+  check_per_channel(kOp, "gamma", gamma, mean, channels);
+  check_per_channel(kOp, "beta", beta, mean, channels);
+  TORCH_CHECK_VALUE(eps >= 0, kOp, ": eps: expected a number that is not negative, got ", eps, ".");
+}
+
+at::Tensor to_rows(const at::Tensor& x, int64_t axis) { return x.movedim(axis, -1).contiguous(); }
+
+at::Tensor empty_rows_like(const at::Tensor& x, int64_t axis, at::ScalarType type) {
+  const auto moved = x.movedim(axis, -1);
+  return at::empty_symint(moved.sym_sizes(), x.options().dtype(type)).movedim(-1, axis);
+}
+
+}  // namespace qat::ops

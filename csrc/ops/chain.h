@@ -1,0 +1,58 @@
+#pragma once
+// The arguments of the operators on rows of channels, gathered; their rules; their layout.
+
+#include "ops/check.h"
+
+namespace qat::ops {
+
+struct ChainArguments {
+  const char* op;
+  const at::Tensor& acc;
+  const OptionalTensor& multiplier;
+  const OptionalTensor& bias;
+  const OptionalTensor& residual;
+  const OptionalTensor& residual_scale;
+  const OptionalTensor& residual_zero_point;
+  const OptionalTensor& slope;
+  int64_t axis;
+  int64_t activation;
+  double p0;
+  double p1;
+};
+
+struct QuantizerArguments {
+  const at::Tensor& scale;
+  const at::Tensor& zero_point;
+  int64_t quant_min;
+  int64_t quant_max;
+};
+
+struct BackwardArguments {
+  const at::Tensor& grad;
+  const OptionalTensor& xhat_multiplier;
+  const OptionalTensor& xhat_bias;
+  const OptionalTensor& gain;
+  bool through_statistics;
+};
+
+void check_chain(const ChainArguments& chain);
+void check_chain_quantizer(const ChainArguments& chain, const QuantizerArguments& quantizer);
+// scale and zero_point None: the output was not quantized.
+void check_chain_backward(const ChainArguments& chain, const BackwardArguments& backward,
+                          const OptionalTensor& scale, const OptionalTensor& zero_point,
+                          int64_t quant_min, int64_t quant_max);
+void check_requantize(const at::Tensor& acc, const at::Tensor& multiplier,
+                      const OptionalTensor& bias, const QuantizerArguments& quantizer,
+                      int64_t axis);
+void check_batch_statistics(const at::Tensor& acc, const OptionalTensor& multiplier,
+                            const OptionalTensor& bias, int64_t axis);
+void check_fold_batch_norm(const OptionalTensor& multiplier, const OptionalTensor& bias,
+                           const OptionalTensor& gamma, const OptionalTensor& beta,
+                           const at::Tensor& mean, const at::Tensor& variance, double eps);
+
+// Rows of channels: `axis` moved to the end, contiguous. Free for channels-last memory.
+at::Tensor to_rows(const at::Tensor& x, int64_t axis);
+// A tensor of the shape of x whose memory is rows of channels.
+at::Tensor empty_rows_like(const at::Tensor& x, int64_t axis, at::ScalarType type);
+
+}  // namespace qat::ops

@@ -1,0 +1,76 @@
+#include "ops/check_quantize.h"
+
+#include "numerics/format.h"
+
+namespace qat::ops {
+
+void check_bits(const char* op, int64_t bits) {
+  TORCH_CHECK_VALUE(bits >= numerics::kMinBits && bits <= numerics::kMaxBits, op,
+                    ": bits: expected an integer from 2 to 8, got ", bits, ".");
+}
+
+void check_choose_qparams(const at::Tensor& min, const at::Tensor& max, int64_t bits,
+                          bool is_signed, bool narrow) {
+  constexpr const char* kOp = "choose_qparams";
+  check_bits(kOp, bits);
+  TORCH_CHECK_VALUE(is_signed || !narrow, kOp,
+                    ": narrow: expected false for unsigned codes, got true.");
+  check_dtype(kOp, "min", min, at::kFloat);
+  check_dtype(kOp, "max", max, at::kFloat);
+  check_device(kOp, "max", max, min);
+  check_same_sizes(kOp, "max", max, min);
+}
+
+c10::SymInt check_quantize_weight(const at::Tensor& weight, int64_t axis, int64_t groups,
+                                  int64_t bits) {
+  constexpr const char* kOp = "quantize_weight";
+  check_bits(kOp, bits);
+  check_floating(kOp, "weight", weight);
+  if (axis == -1) return 1;
+  TORCH_CHECK_VALUE(axis == 0 || axis == 1, kOp,
+                    ": axis: expected -1 (one scale), 0, or 1 (transposed convolution), got ", axis,
+                    ".");
+  check_axis(kOp, weight, axis);
+  TORCH_CHECK_VALUE(groups >= 1 && weight.sym_size(0) % groups == 0, kOp,
+                    ": groups: expected a divisor of the first axis (", weight.sym_size(0),
+                    "), got ", groups, ".");
+  return axis == 0 ? weight.sym_size(0) : weight.sym_size(1) * groups;
+}
+
+void check_observe_minmax(const at::Tensor& x, const at::Tensor& min, const at::Tensor& max,
+                          const at::Tensor& count, int64_t axis, double momentum) {
+  constexpr const char* kOp = "observe_minmax_";
+  check_floating(kOp, "x", x);
+  const c10::SymInt channels = axis == -1 ? c10::SymInt(1) : x.sym_size(check_axis(kOp, x, axis));
+  check_per_channel(kOp, "min", min, x, channels, false);
+  check_per_channel(kOp, "max", max, x, channels, false);
+  check_dtype(kOp, "count", count, at::kLong);
+  check_device(kOp, "count", count, x);
+  TORCH_CHECK_VALUE(count.sym_numel() == 1, kOp, ": count: expected 1 element, got ",
+                    count.sym_numel(), ".");
+  TORCH_CHECK_VALUE(momentum > 0 && momentum <= 1, kOp,
+                    ": momentum: expected a number in (0, 1], got ", momentum, ".");
+}
+
+void check_lookup(const at::Tensor& codes, const at::Tensor& table, int64_t quant_min) {
+  constexpr const char* kOp = "lookup";
+  check_codes(kOp, "codes", codes);
+  check_device(kOp, "table", table, codes);
+  const auto type = table.scalar_type();
+  TORCH_CHECK_VALUE(type == at::kFloat || type == at::kByte || type == at::kChar, kOp,
+                    ": table: expected float32, uint8 or int8, got ", type, ".");
+  const auto entries = table.sym_numel();
+  bool power = false;
+  for (int bits = numerics::kMinBits; bits <= numerics::kMaxBits; ++bits) {
+    power = power || entries == (1 << bits);
+  }
+  TORCH_CHECK_VALUE(table.dim() == 1 && power, kOp,
+                    ": table: expected one axis of 2^bits entries, bits from 2 to 8, got ",
+                    table.sym_sizes(), ".");
+  const int64_t lowest = codes.scalar_type() == at::kByte ? 0 : -128;
+  TORCH_CHECK_VALUE(quant_min >= lowest && quant_min <= 0, kOp,
+                    ": quant_min: expected the smallest code of a ", codes.scalar_type(),
+                    " format, got ", quant_min, ".");
+}
+
+}  // namespace qat::ops

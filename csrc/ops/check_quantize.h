@@ -1,0 +1,42 @@
+#pragma once
+// Rules of the operators between real values and codes.
+
+#include "ops/check.h"
+
+namespace qat::ops {
+
+inline void check_fake_quantize(const char* op, const at::Tensor& x, const at::Tensor& scale,
+                                const at::Tensor& zero_point, int64_t axis, int64_t quant_min,
+                                int64_t quant_max) {
+  check_floating(op, "x", x);
+  check_qparams(op, x, scale, zero_point, axis);
+  check_code_range(op, quant_min, quant_max);
+}
+
+inline void check_fake_quantize_backward(const at::Tensor& grad, const at::Tensor& x,
+                                         const at::Tensor& scale, const at::Tensor& zero_point,
+                                         int64_t axis, int64_t quant_min, int64_t quant_max) {
+  constexpr const char* kOp = "fake_quantize_backward";
+  check_fake_quantize(kOp, x, scale, zero_point, axis, quant_min, quant_max);
+  check_floating(kOp, "grad", grad);
+  check_device(kOp, "grad", grad, x);
+  check_same_sizes(kOp, "grad", grad, x);
+}
+
+inline void check_dequantize(const at::Tensor& codes, const at::Tensor& scale,
+                             const at::Tensor& zero_point, int64_t axis) {
+  check_codes("dequantize", "codes", codes);
+  check_qparams("dequantize", codes, scale, zero_point, axis);
+}
+
+void check_bits(const char* op, int64_t bits);
+void check_choose_qparams(const at::Tensor& min, const at::Tensor& max, int64_t bits,
+                          bool is_signed, bool narrow);
+// Returns the number of scales.
+c10::SymInt check_quantize_weight(const at::Tensor& weight, int64_t axis, int64_t groups,
+                                  int64_t bits);
+void check_observe_minmax(const at::Tensor& x, const at::Tensor& min, const at::Tensor& max,
+                          const at::Tensor& count, int64_t axis, double momentum);
+void check_lookup(const at::Tensor& codes, const at::Tensor& table, int64_t quant_min);
+
+}  // namespace qat::ops

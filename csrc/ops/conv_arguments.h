@@ -1,0 +1,27 @@
+#pragma once
+// Geometry of an integer convolution: its rules and its output.
+
+#include "ops/check.h"
+
+namespace qat::ops {
+
+struct ConvArguments {
+  const at::Tensor& codes;  // [N, C, spatial...] or [C, spatial...]
+  int64_t zero_point;
+  const at::Tensor& weight;  // [K, C/groups, kernel...], transposed: [C, K/groups, kernel...]
+  at::IntArrayRef stride, padding, dilation, output_padding;
+  int64_t groups;
+  bool transposed;
+
+  int64_t spatial() const { return weight.dim() - 2; }
+  bool batched() const { return codes.dim() == weight.dim(); }
+};
+
+void check_conv_int(const ConvArguments& conv);
+void check_linear_int(const at::Tensor& codes, int64_t zero_point, const at::Tensor& weight);
+
+// An uninitialised float32 result; channels are innermost in memory.
+at::Tensor empty_conv_output(const ConvArguments& conv);
+at::Tensor empty_linear_output(const at::Tensor& codes, const at::Tensor& weight);
+
+}  // namespace qat::ops

@@ -1,0 +1,91 @@
+#include "ops/cpu/elementwise.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/ops/empty_strided.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "kernels/cpu/tile.h"
+#include "numerics/quantize.h"
+
+namespace qat::ops {
+namespace {
+
+using kernels::Quantizer;
+using ElementRange = std::function<void(const Quantizer&, int64_t, int64_t)>;
+
+QuantizerArrays read_parameters(const at::Tensor& scale, const at::Tensor& zero_point) {
+  const auto s = scale.contiguous();
+  const auto z = zero_point.contiguous();
+  QuantizerArrays arrays;
+  arrays.scale.assign(s.const_data_ptr<float>(), s.const_data_ptr<float>() + s.numel());
+  arrays.zero_point.assign(z.const_data_ptr<int32_t>(), z.const_data_ptr<int32_t>() + z.numel());
+  for (const float value : arrays.scale) {
+    arrays.inverse_scale.push_back(numerics::inverse_scale(value));
+  }
+  return arrays;
+}
+
+QuantizerArrays repeat_parameters(const QuantizerArrays& p, const kernels::Tile& tile) {
+  const auto count = static_cast<int64_t>(p.scale.size());
+  return {kernels::repeat(p.scale.data(), count, 0.0f, tile),
+          kernels::repeat(p.inverse_scale.data(), count, 0.0f, tile),
+          kernels::repeat(p.zero_point.data(), count, 0, tile)};
+}
+
+Quantizer at_channel(Quantizer q, int64_t channel) {
+  q.scale += channel;
+  q.inverse_scale += channel;
+  q.zero_point += channel;
+  return q;
+}
+
+}  // namespace
+
+MemoryLayout memory_layout(const at::Tensor& dense, int64_t axis) {
+  if (axis < 0 || dense.dim() == 0) return {1, 1, dense.numel()};
+  const int64_t channels = dense.size(axis);
+  const int64_t inner = channels > 1 ? dense.stride(axis) : 1;
+  if (channels <= 1) return {1, 1, dense.numel()};
+  return {dense.numel() / std::max<int64_t>(1, channels * inner), channels, inner};
+}
+
+at::Tensor float_like(const at::Tensor& x, const at::Tensor& like) {
+  if (x.scalar_type() == at::kFloat && x.strides() == like.strides()) return x;
+  return at::empty_strided(like.sizes(), like.strides(), x.options().dtype(at::kFloat)).copy_(x);
+}
+
+void for_each_element_range(const MemoryLayout& layout, const at::Tensor& scale,
+                            const at::Tensor& zero_point, int64_t quant_min, int64_t quant_max,
+                            const ElementRange& run) {
+  const int64_t total = layout.outer * layout.channels * layout.inner;
+  QuantizerArrays arrays = read_parameters(scale, zero_point);
+  const bool uniform = arrays.scale.size() == 1;
+  kernels::Tile tile{1, 1};
+  if (!uniform && layout.inner == 1) {
+    tile = kernels::make_tile(layout.channels);
+    arrays = repeat_parameters(arrays, tile);
+  }
+  const Quantizer q{arrays.scale.data(),           arrays.inverse_scale.data(),
+                    arrays.zero_point.data(),      static_cast<float>(quant_min),
+                    static_cast<float>(quant_max), tile.width};
+  if (uniform || layout.inner == 1) {
+    const int64_t tiles = (total + tile.width - 1) / tile.width;
+    const int64_t grain = std::max<int64_t>(1, kGrain / tile.width);
+    at::parallel_for(0, tiles, grain, [&](int64_t first, int64_t last) {
+      const int64_t begin = first * tile.width;
+      run(q, begin, std::min(last * tile.width, total) - begin);
+    });
+    return;
+  }
+  const int64_t stretches = layout.outer * layout.channels;
+  const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, layout.inner));
+  at::parallel_for(0, stretches, grain, [&](int64_t first, int64_t last) {
+    for (int64_t i = first; i < last; ++i) {
+      run(at_channel(q, i % layout.channels), i * layout.inner, layout.inner);
+    }
+  });
+}
+
+}  // namespace qat::ops

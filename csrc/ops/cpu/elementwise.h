@@ -1,0 +1,37 @@
+#pragma once
+// Maps the operators with one parameter per tensor or per channel onto the tile kernels.
+
+#include <ATen/core/Tensor.h>
+
+#include <functional>
+#include <vector>
+
+#include "kernels/cpu/kernels.h"
+
+namespace qat::ops {
+
+constexpr int64_t kGrain = 32768;  // elements per task: 3 to 10 microseconds of work
+
+// Memory order of a dense tensor: `outer` x `channels` x `inner`, channels in between.
+struct MemoryLayout {
+  int64_t outer = 1, channels = 1, inner = 1;
+};
+MemoryLayout memory_layout(const at::Tensor& dense, int64_t axis);
+
+// x in float32 with exactly the strides of `like`, which is dense and of the same shape.
+at::Tensor float_like(const at::Tensor& x, const at::Tensor& like);
+
+// Owns the arrays of a kernels::Quantizer.
+struct QuantizerArrays {
+  std::vector<float> scale, inverse_scale;
+  std::vector<int32_t> zero_point;
+};
+
+// Calls run(quantizer, first element, count) so that together the calls cover every element of a
+// tensor that lies in memory as `layout` says; concurrently. scale, zero_point: 1 or `channels`.
+void for_each_element_range(
+    const MemoryLayout& layout, const at::Tensor& scale, const at::Tensor& zero_point,
+    int64_t quant_min, int64_t quant_max,
+    const std::function<void(const kernels::Quantizer&, int64_t begin, int64_t count)>& run);
+
+}  // namespace qat::ops

@@ -1,0 +1,102 @@
+#include "runtime/channels_last.h"
+
+#include <array>
+
+#include "runtime/fast_layers.h"
+
+namespace qat::runtime {
+namespace {
+
+constexpr std::array<int64_t, 4> kPosition{0, 3, 1, 2};  // of axis N, C, H, W in memory
+
+int64_t moved(int64_t axis) { return kPosition[static_cast<size_t>(axis)]; }
+
+std::vector<int64_t> moved_list(const std::vector<int64_t>& by_axis) {
+  std::vector<int64_t> result(4);
+  for (size_t i = 0; i < 4; ++i) result[static_cast<size_t>(kPosition[i])] = by_axis[i];
+  return result;
+}
+
+bool spatial_mean(const graph::MeanAttributes& a) { return a.axes == std::vector<int64_t>{2, 3}; }
+
+struct Supported {
+  template <typename Attributes>
+  bool operator()(const Attributes&) const {
+    return false;
+  }
+  bool operator()(const graph::QuantizeAttributes&) const { return true; }
+  bool operator()(const graph::DequantizeAttributes&) const { return true; }
+  bool operator()(const graph::ActivationAttributes&) const { return true; }
+  bool operator()(const graph::AffineAttributes&) const { return true; }
+  bool operator()(const graph::BinaryAttributes&) const { return true; }
+  bool operator()(const graph::LookupAttributes&) const { return true; }
+  bool operator()(const graph::MaxPoolAttributes& a) const { return a.kernel.size() == 2; }
+  bool operator()(const graph::AvgPoolAttributes& a) const { return a.kernel.size() == 2; }
+  bool operator()(const graph::AdaptiveAvgPoolAttributes& a) const {
+    return a.output_size.size() == 2;
+  }
+  bool operator()(const graph::MeanAttributes& a) const { return spatial_mean(a); }
+  bool operator()(const graph::ConcatAttributes&) const { return true; }
+  bool operator()(const graph::PadAttributes&) const { return true; }
+  bool operator()(const graph::SliceAttributes&) const { return true; }
+  bool operator()(const graph::UpsampleNearestAttributes& a) const { return a.factor.size() <= 2; }
+};
+
+// Attributes as they read on [N, H, W, C].
+struct Rewrite {
+  template <typename Attributes>
+  void operator()(Attributes&) const {}
+  void operator()(graph::ConcatAttributes& a) const { a.axis = moved(a.axis); }
+  void operator()(graph::SliceAttributes& a) const { a.axis = moved(a.axis); }
+  void operator()(graph::PadAttributes& a) const {
+    a.before = moved_list(a.before);
+    a.after = moved_list(a.after);
+  }
+  void operator()(graph::UpsampleNearestAttributes& a) const { a.factor.push_back(1); }
+};
+
+// The mean over both spatial axes is an adaptive pool to one position.
+Operator make_spatial_mean(const Site& site, const graph::MeanAttributes& attributes) {
+  const Pool pool = pool_of(site, graph::AdaptiveAvgPoolAttributes{{1, 1}});
+  return [mean = make_fast_pool(site, pool), keepdim = attributes.keepdim](
+             const Inputs& inputs, int64_t batch, MacCount& macs) {
+    std::vector<Tensor> result = mean(inputs, batch, macs);
+    if (!keepdim) result[0].shape = {result[0].shape[0], result[0].shape[3]};
+    return result;
+  };
+}
+
+}  // namespace
+
+bool runs_channels_last(const graph::Graph& graph, const graph::Node& node) {
+  for (const int64_t input : node.inputs) {
+    if (graph.values[static_cast<size_t>(input)].shape.size() != 4) return false;
+  }
+  return !node.inputs.empty() && std::visit(Supported{}, node.attributes);
+}
+
+Operator make_channels_last(const Site& site, const AtenEvaluator& aten,
+                            std::deque<graph::Node>& rewritten) {
+  const graph::Attributes& attributes = site.node.attributes;
+  if (const auto* a = std::get_if<graph::MaxPoolAttributes>(&attributes)) {
+    return make_fast_pool(site, pool_of(site, *a));
+  }
+  if (const auto* a = std::get_if<graph::AvgPoolAttributes>(&attributes)) {
+    return make_fast_pool(site, pool_of(site, *a));
+  }
+  if (const auto* a = std::get_if<graph::AdaptiveAvgPoolAttributes>(&attributes)) {
+    return make_fast_pool(site, pool_of(site, *a));
+  }
+  if (const auto* a = std::get_if<graph::MeanAttributes>(&attributes)) {
+    return make_spatial_mean(site, *a);
+  }
+  graph::Node node = site.node;
+  if (auto* upsample = std::get_if<graph::UpsampleNearestAttributes>(&node.attributes)) {
+    upsample->factor.insert(upsample->factor.begin(), 2 - upsample->factor.size(), 1);
+  }
+  std::visit(Rewrite{}, node.attributes);
+  rewritten.push_back(std::move(node));
+  return make_operator({site.model, rewritten.back(), site.threads, /*channel_axis=*/3}, aten);
+}
+
+}  // namespace qat::runtime

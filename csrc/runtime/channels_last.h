@@ -1,0 +1,17 @@
+#pragma once
+// Running the reference operators on channels-last tensors by rewriting their attributes.
+
+#include <deque>
+
+#include "runtime/operators.h"
+
+namespace qat::runtime {
+
+// True where the operator can run with all its inputs as [N, H, W, C].
+bool runs_channels_last(const graph::Graph& graph, const graph::Node& node);
+
+// The operator of such a node. The node with rewritten attributes is kept in `rewritten`.
+Operator make_channels_last(const Site& site, const AtenEvaluator& aten,
+                            std::deque<graph::Node>& rewritten);
+
+}  // namespace qat::runtime

@@ -1,0 +1,45 @@
+#pragma once
+// Splitting loops over threads, and compiling a loop for several instruction sets.
+
+#include <omp.h>
+
+#include <algorithm>
+#include <cstdint>
+
+namespace qat::runtime {
+
+// Note [Loops for several instruction sets]
+// The runtime is built for baseline x86-64, where rounding is a function call per element. A
+// function marked so is also compiled for AVX2 and chosen when the library is loaded; the bits do
+// not depend on the choice (see Note [No contraction]). It must not contain an OpenMP parallel
+// region: the outlined body would be compiled for the baseline alone.
+#if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__)
+#define QAT_MULTIVERSION __attribute__((target_clones("avx2", "default")))
+#else
+#define QAT_MULTIVERSION
+#endif
+
+// Below this many elements a second thread costs more than it gives.
+constexpr int64_t kElementGrain = 16384;
+
+inline int resolve_threads(int requested) {
+  return requested > 0 ? requested : std::max(1, omp_get_num_procs());
+}
+
+// Calls body(begin, end) on consecutive pieces of [0, n), each at least `grain` long except the
+// last. The body must not throw.
+template <typename Body>
+void parallel_for(int threads, int64_t n, int64_t grain, const Body& body) {
+  if (n <= 0) return;
+  const int64_t pieces = std::clamp<int64_t>(n / std::max<int64_t>(grain, 1), 1, threads);
+  if (pieces == 1) {
+    body(int64_t{0}, n);
+    return;
+  }
+#pragma omp parallel for num_threads(static_cast <int>(pieces)) schedule(static)
+  for (int64_t piece = 0; piece < pieces; ++piece) {
+    body(n * piece / pieces, n * (piece + 1) / pieces);
+  }
+}
+
+}  // namespace qat::runtime

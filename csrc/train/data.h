@@ -1,0 +1,64 @@
+#pragma once
+// Data sets as tensors, and the batches that the loop draws from them.
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+#include <vector>
+
+#include "train/job.h"
+
+namespace qat::train {
+
+struct Split {
+  at::Tensor inputs;   // uint8 or float32 [N, ...]
+  at::Tensor targets;  // int64 [N]
+};
+
+struct DataSet {
+  Split train, test;
+  std::vector<int64_t> shape;     // of one sample: [C, H, W] or [F]
+  int64_t classes = 0;
+  std::vector<double> mean, std;  // per channel, in the units of the model's input
+  std::string digest;             // of everything that was read, before the limit
+};
+
+DataSet load_data(const DataSpec& spec);
+
+struct Batch {
+  at::Tensor inputs;   // float32 [B, ...], normalised
+  at::Tensor targets;  // int64 [B]
+};
+
+// Where the loop takes its batches from. A batch is a function of (epoch, index) alone, so that a
+// run resumes in the middle of an epoch with the very batches it would have seen.
+class BatchSource {
+ public:
+  virtual ~BatchSource() = default;
+  virtual int64_t batches() const = 0;
+  virtual Batch batch(int64_t epoch, int64_t index) = 0;
+};
+
+struct BatchOptions {
+  int64_t batch = 128;
+  bool shuffle = false;  // and drop the last batch when it is not full
+  bool flip = false;
+  int64_t shift = 0;
+  uint64_t seed = 0;
+};
+
+class TensorBatches : public BatchSource {
+ public:
+  TensorBatches(const Split& split, const DataSet& data, const BatchOptions& options);
+  int64_t batches() const override;
+  Batch batch(int64_t epoch, int64_t index) override;
+
+ private:
+  Split split_;
+  at::Tensor offset_, factor_;  // normalisation: x * factor + offset
+  BatchOptions options_;
+  at::Tensor order_;
+  int64_t order_epoch_ = -1;
+};
+
+}  // namespace qat::train

@@ -1,0 +1,149 @@
+#include "train/report_data.h"
+
+#include <cmath>
+#include <fstream>
+#include <map>
+#include <nlohmann/json.hpp>
+
+#include "numerics/qparams.h"
+#include "numerics/quantize.h"
+
+namespace qat::train {
+namespace {
+
+using Json = nlohmann::json;
+
+struct WeightLayer {
+  std::string weight;
+  numerics::IntFormat format;
+};
+
+const WeightLayer* weight_layer(const graph::Attributes& attributes, WeightLayer& storage) {
+  if (const auto* conv = std::get_if<graph::ConvAttributes>(&attributes)) {
+    if (conv->transposed) return nullptr;  // its channels are not an axis of the weight
+    storage = {conv->weight, conv->weight_format};
+    return &storage;
+  }
+  if (const auto* linear = std::get_if<graph::LinearAttributes>(&attributes)) {
+    storage = {linear->weight, linear->weight_format};
+    return &storage;
+  }
+  return nullptr;
+}
+
+// Signal-to-noise ratio of the codes of one weight against the float weight they stand for, in dB.
+Json weight_snr(const at::Tensor& weight, const int8_t* codes, numerics::IntFormat format,
+                const WeightRecipe& recipe) {
+  const at::Tensor rows = weight.detach().contiguous().flatten(1);
+  const int64_t channels = rows.size(0), size = rows.size(1);
+  const at::Tensor absmax = rows.abs().amax(1);
+  const float whole = absmax.max().item<float>();
+  const float* values = rows.const_data_ptr<float>();
+  double signal = 0, noise = 0;
+  for (int64_t c = 0; c < channels; ++c) {
+    const bool per_tensor = recipe.granularity == Granularity::tensor;
+    const float magnitude = per_tensor ? whole : absmax.const_data_ptr<float>()[c];
+    const float scale = numerics::weight_scale(magnitude, format, recipe.power_of_two);
+    for (int64_t i = c * size; i < (c + 1) * size; ++i) {
+      const double difference = values[i] - numerics::dequantize(codes[i], 0, scale);
+      signal += static_cast<double>(values[i]) * values[i];
+      noise += difference * difference;
+    }
+  }
+  if (noise == 0 || signal == 0) return nullptr;
+  return 10.0 * std::log10(signal / noise);
+}
+
+Json layers(const ReportInputs& inputs) {
+  std::map<std::string, at::Tensor> weights;
+  for (const auto& [name, tensor] : tensors_of(*inputs.session.network)) weights[name] = tensor;
+  Json list = Json::array();
+  for (const auto& node : inputs.model.graph.nodes) {
+    WeightLayer storage;
+    const WeightLayer* layer = weight_layer(node.attributes, storage);
+    if (!layer) continue;
+    Json row = {{"name", node.name},
+                {"operator", graph::operator_name(node.attributes)},
+                {"bits", layer->format.bits},
+                {"weight_snr_db", nullptr}};
+    const auto codes = inputs.model.tensors.find(layer->weight);
+    const auto weight = weights.find(node.name + ".weight");
+    if (codes != inputs.model.tensors.end() && weight != weights.end() &&
+        codes->second.numel() == weight->second.numel()) {
+      row["weight_snr_db"] = weight_snr(weight->second, codes->second.data<int8_t>(),
+                                        layer->format, inputs.session.job.recipe.weights);
+    }
+    list.push_back(row);
+  }
+  return list;
+}
+
+double code_value(const graph::Value& value, int32_t code) {
+  return numerics::dequantize(code, value.qparams.zero_point, value.qparams.scale);
+}
+
+Json ranges(const graph::Model& model) {
+  Json list = Json::array();
+  for (const auto& value : model.graph.values) {
+    if (value.type != graph::ElementType::codes) continue;
+    list.push_back({{"name", value.name},
+                    {"low", code_value(value, value.format.quant_min())},
+                    {"high", code_value(value, value.format.quant_max())},
+                    {"scale", value.qparams.scale},
+                    {"zero_point", value.qparams.zero_point}});
+  }
+  return list;
+}
+
+Json figures(const Evaluation& evaluation) {
+  Json classes = Json::array();
+  for (const auto& row : evaluation.per_class()) {
+    classes.push_back({{"precision", row.precision},
+                       {"recall", row.recall},
+                       {"f1", row.f1},
+                       {"samples", row.samples}});
+  }
+  return {{"accuracy", evaluation.accuracy()},
+          {"loss", evaluation.loss()},
+          {"samples", evaluation.samples()},
+          {"classes", classes}};
+}
+
+Json history(const std::string& path) {
+  Json rows = Json::array();
+  std::ifstream file(path);
+  for (std::string line; std::getline(file, line);) rows.push_back(Json::parse(line));
+  return rows;
+}
+
+}  // namespace
+
+Json report_data(const ReportInputs& inputs) {
+  Json latency = Json::array();
+  for (const auto& row : inputs.latency) {
+    latency.push_back({{"batch", row.batch}, {"float_ms", row.float_ms}, {"int8_ms", row.int8_ms}});
+  }
+  const Summary& summary = inputs.summary;
+  return {{"job", inputs.session.job.name},
+          {"seed", inputs.session.job.seed},
+          {"dataset", inputs.session.data.digest},
+          {"recipe", inputs.session.job.recipe.name},
+          {"float", figures(inputs.before)},
+          {"int8", figures(inputs.after)},
+          {"verify",
+           {{"logits", summary.logits},
+            {"differing_logits", summary.differing},
+            {"differing_parameters", summary.differing_parameters},
+            {"first_difference", summary.first_difference}}},
+          {"size",
+           {{"float_bytes", inputs.float_bytes},
+            {"int8_bytes", inputs.int8_bytes},
+            {"ratio", summary.size_ratio}}},
+          {"integer_fraction", inputs.integer_fraction},
+          {"latency", latency},
+          {"layers", layers(inputs)},
+          {"ranges", ranges(inputs.model)},
+          {"history", history(inputs.metrics_path)}};
+}
+
+}  // namespace qat::train

@@ -1,0 +1,134 @@
+#include "train/report_html.h"
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "train/svg.h"
+
+namespace qat::train {
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr const char* kStyle =
+    "body{font:15px/1.5 sans-serif;max-width:1180px;margin:2em auto;padding:0 1em;color:#222}"
+    "table{border-collapse:collapse;margin:1em 0}td,th{padding:.25em .8em;text-align:right;"
+    "border-bottom:1px solid #ddd}td:first-child,th:first-child{text-align:left}"
+    "svg{margin:.5em 1em .5em 0}svg text{font:12px sans-serif}svg .title{font-weight:bold}"
+    "svg .grid{stroke:#ddd}.bad{color:#b00020;font-weight:bold}";
+
+constexpr const char* kBlue = "#1f6fb4";
+constexpr const char* kOrange = "#d9730d";
+
+std::string number(const char* pattern, double value) {
+  char text[48];
+  std::snprintf(text, sizeof text, pattern, value);
+  return text;
+}
+
+std::string row(const std::vector<std::string>& cells, const char* tag = "td") {
+  std::string text = "<tr>";
+  for (const auto& cell : cells) {
+    text += std::string("<") + tag + ">" + escape_html(cell) + "</" + tag + ">";
+  }
+  return text + "</tr>\n";
+}
+
+// Points of every history row that has `key`, by step.
+Series series(const Json& history, const std::string& name, const std::string& color,
+              const std::string& key) {
+  Series result{name, color, {}};
+  for (const auto& entry : history) {
+    if (entry.contains(key) && entry[key].is_number()) {
+      result.points.emplace_back(entry.at("step").get<double>(), entry[key].get<double>());
+    }
+  }
+  return result;
+}
+
+std::string curves(const Json& history) {
+  return "<h2>Training</h2>\n" +
+         line_chart("Loss", "step",
+                    {series(history, "validation", kOrange, "validation_loss"),
+                     series(history, "training batches", kBlue, "loss")}) +
+         line_chart("Accuracy", "step",
+                    {series(history, "validation", kOrange, "validation_accuracy"),
+                     series(history, "training", kBlue, "train_accuracy")}) +
+         line_chart("Learning rate", "step", {series(history, "rate", kBlue, "lr")});
+}
+
+std::string overview(const Json& report) {
+  const Json& size = report.at("size");
+  const Json& verify = report.at("verify");
+  std::string text = "<h2>Float and int8</h2>\n<table>" + row({"", "float", "int8"}, "th");
+  const auto pair = [&](const char* name, const char* pattern, double a, double b) {
+    text += row({name, number(pattern, a), number(pattern, b)});
+  };
+  pair("Accuracy", "%.4f", report["float"]["accuracy"], report["int8"]["accuracy"]);
+  pair("Loss", "%.4f", report["float"]["loss"], report["int8"]["loss"]);
+  pair("File, bytes", "%.0f", size.at("float_bytes"), size.at("int8_bytes"));
+  for (const auto& entry : report.at("latency")) {
+    const std::string name =
+        "Latency at batch " + std::to_string(entry.at("batch").get<int64_t>()) + ", ms";
+    pair(name.c_str(), "%.3f", entry.at("float_ms"), entry.at("int8_ms"));
+  }
+  text += "</table>\n";
+  const int64_t differing = verify.at("differing_logits");
+  const bool equal = differing == 0 && verify.at("differing_parameters") == 0;
+  text += std::string("<p") + (equal ? ">" : " class='bad'>") + "Verification: " +
+          std::to_string(differing) + " of " +
+          std::to_string(verify.at("logits").get<int64_t>()) +
+          " logits differ in any bit between the trained model and the int8 file";
+  if (!equal) text += ", first at " + escape_html(verify.at("first_difference"));
+  text += ". Multiply-accumulates executed in integers: " +
+          number("%.2f", 100 * report.at("integer_fraction").get<double>()) + " %.</p>\n";
+  return text;
+}
+
+std::string classes(const Json& report) {
+  const Json &before = report["float"]["classes"], &after = report["int8"]["classes"];
+  std::string text = "<h2>Classes</h2>\n<table>" +
+                     row({"class", "samples", "precision float", "int8", "recall float", "int8",
+                          "F1 float", "int8"},
+                         "th");
+  for (size_t c = 0; c < before.size(); ++c) {
+    std::vector<std::string> cells = {std::to_string(c),
+                                      std::to_string(before[c]["samples"].get<int64_t>())};
+    for (const char* key : {"precision", "recall", "f1"}) {
+      cells.push_back(number("%.4f", before[c][key]));
+      cells.push_back(number("%.4f", after[c][key]));
+    }
+    text += row(cells);
+  }
+  return text + "</table>\n";
+}
+
+std::string layers(const Json& report) {
+  std::vector<Bar> ratios, ranges;
+  for (const auto& layer : report.at("layers")) {
+    if (!layer.at("weight_snr_db").is_number()) continue;
+    const double decibel = layer["weight_snr_db"];
+    ratios.push_back({layer.at("name"), 0, decibel, number("%.1f dB", decibel)});
+  }
+  for (const auto& range : report.at("ranges")) {
+    const double low = range.at("low"), high = range.at("high");
+    ranges.push_back({range.at("name"), low, high, number("%.3g", range.at("scale"))});
+  }
+  return "<h2>Layers</h2>\n" +
+         bar_chart("Signal-to-noise ratio of the weight codes", kBlue, ratios) +
+         bar_chart("Range of the activation codes (behind it: the scale)", kOrange, ranges);
+}
+
+}  // namespace
+
+std::string report_html(const Json& report) {
+  const std::string title = escape_html(report.at("job").get<std::string>());
+  return "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><title>" + title +
+         "</title><style>" + kStyle + "</style></head><body>\n<h1>" + title +
+         "</h1>\n<p>Recipe " + escape_html(report.at("recipe")) + ", seed " +
+         std::to_string(report.at("seed").get<int64_t>()) + ", data " +
+         escape_html(report.at("dataset")) + "</p>\n" + overview(report) +
+         curves(report.at("history")) + classes(report) + layers(report) + "</body></html>\n";
+}
+
+}  // namespace qat::train

@@ -1,0 +1,40 @@
+#include "train/run_folder.h"
+
+#include <filesystem>
+
+#include "checkpoint/safetensors.h"
+#include "train/yaml_tree.h"
+
+namespace qat::train {
+namespace fs = std::filesystem;
+
+RunFolder create_run(Job& job) {
+  if (job.run.empty()) {
+    const std::string base = fs::absolute("runs/" + job.name).string();
+    job.run = base;
+    for (int number = 2; fs::exists(job.run); ++number) {
+      job.run = base + "-" + std::to_string(number);
+    }
+  } else if (fs::exists(job.run + "/job.yaml")) {
+    throw JobError("run: error: " + job.run + " holds a run already; continue it with 'qat resume " +
+                   job.run + "' or choose another folder");
+  }
+  const RunFolder folder{job.run};
+  std::error_code error;
+  fs::create_directories(folder.path + "/checkpoints", error);
+  if (error) throw JobError("run: error: cannot make the folder " + folder.path + ": " + error.message());
+  safetensors::write_file(folder.job(), to_yaml(job));
+  return folder;
+}
+
+RunFolder open_run(const std::string& path) {
+  std::string absolute = fs::absolute(path).lexically_normal().string();
+  if (absolute.size() > 1 && absolute.back() == '/') absolute.pop_back();
+  const RunFolder folder{absolute};
+  if (!fs::exists(folder.job())) {
+    throw JobError(path + ": error: expected a run folder, but there is no " + folder.job());
+  }
+  return folder;
+}
+
+}  // namespace qat::train

@@ -1,0 +1,32 @@
+#pragma once
+// Named tensors to and from safetensors files.
+
+#include <ATen/core/Tensor.h>
+
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace qat::train {
+
+using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
+using Metadata = std::map<std::string, std::string>;
+
+struct TensorFile {
+  NamedTensors tensors;  // by ascending name
+  Metadata metadata;
+};
+
+// All or nothing, as checkpoint/safetensors.h. Float32, int64, uint8 and bool.
+void save_tensors(const std::string& path, const NamedTensors& tensors, const Metadata& metadata);
+TensorFile load_tensors(const std::string& path);
+
+// Entries whose name starts with prefix, without it.
+NamedTensors with_prefix(const NamedTensors& tensors, const std::string& prefix);
+void add_prefixed(NamedTensors& to, const std::string& prefix, const NamedTensors& from);
+
+// Copies values into `to` by name; both must hold the same names and shapes. `origin` is the file.
+void copy_values(const NamedTensors& from, const NamedTensors& to, const std::string& origin);
+
+}  // namespace qat::train

@@ -1,0 +1,204 @@
+"""Float model -> the same model training on integers."""
+
+import contextlib
+import copy
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, NoReturn, TypeAlias, cast
+
+import torch
+from torch import nn
+
+from qat_ext import _C
+from qat_ext._access import ModelAccess, modes_restored
+from qat_ext._recipe import Recipe, recipe_json
+
+#: A tensor, a tuple of positional arguments, or a mapping of keyword arguments.
+Example: TypeAlias = torch.Tensor | tuple[Any, ...] | Mapping[str, Any]
+Phase: TypeAlias = Literal["floating", "calibrate", "qat"]
+
+
+def as_call(example: Example, place: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments (args, kwargs) that an example stands for."""
+    if isinstance(example, torch.Tensor):
+        return (example,), {}
+    if isinstance(example, tuple):
+        return example, {}
+    if isinstance(example, Mapping):
+        return (), dict(example)
+    raise _C.Error(
+        f"{place}: expected a tensor, a tuple of arguments or a dict of keyword arguments, got "
+        f"{type(example).__name__}"
+    )
+
+
+class QuantizerState(nn.Module):
+    """One level of the tree of quantizers. Its buffers are the engine's own tensors.
+
+    Moving or casting the model leaves them alone, and loading a state dict always writes into
+    them (also with ``assign=True``): a buffer put in their place would be unknown to the engine.
+    """
+
+    def place(self, path: str, tensor: torch.Tensor) -> None:
+        """Registers `tensor` as the buffer `path`, dotted, making the levels on the way."""
+        head, dot, rest = path.partition(".")
+        if not dot:
+            # Not register_buffer: sites may be named like a method of nn.Module ("type", "half").
+            self._buffers[head] = tensor
+            return
+        if head not in self._modules:
+            self._modules[head] = QuantizerState()
+        cast(QuantizerState, self._modules[head]).place(rest, tensor)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "QuantizerState":
+        return self
+
+    def _load_from_state_dict(
+        self, state_dict: Any, prefix: str, local_metadata: Any, *rest: Any
+    ) -> None:
+        metadata = {**local_metadata, "assign_to_params_buffers": False}
+        super()._load_from_state_dict(state_dict, prefix, metadata, *rest)
+
+
+class PreparedModule(nn.Module):
+    """A model that runs with its quantizers in place; made by :func:`prepare`.
+
+    ``model`` is the user's own module, unmodified: its parameters keep their names below
+    ``model.``. ``quantizers`` mirrors its module tree and holds ranges, counts and the schedule in
+    buffers, all of them from the start and with their final shapes, so that ``load_state_dict`` is
+    strict and an optimizer that is built right after :func:`prepare` misses nothing.
+    """
+
+    model: nn.Module
+    quantizers: QuantizerState
+
+    def __init__(self, model: nn.Module, examples: list[Example], recipe: str) -> None:
+        super().__init__()
+        self._examples = examples
+        self._access = ModelAccess(model)
+        tensors = [
+            self._access.add_example(*as_call(example, f"prepare: example_inputs[{index}]"))
+            for index, example in enumerate(examples)
+        ]
+        with modes_restored(model):
+            self._core = _C.PreparedModel(self._access, tensors, recipe)
+        self.model = model
+        self.quantizers = QuantizerState()
+        for name, tensor in self._core.state():
+            self.quantizers.place(name, tensor)
+        self.training = model.training
+        for module in self.quantizers.modules():
+            module.training = model.training
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The user's forward, quantized as :attr:`phase` says; arguments and result are its own."""
+        self._access.model = self.model
+        return self._access.run(self._core, args, kwargs)
+
+    @property
+    def phase(self) -> Phase:
+        """``floating``, ``calibrate`` (observe, do not quantize) or ``qat`` (both)."""
+        return cast(Phase, self._core.phase.name)
+
+    @phase.setter
+    def phase(self, phase: Phase) -> None:
+        known = _C.Phase.__members__
+        if phase not in known:
+            raise _C.Error(f"phase: expected one of {', '.join(known)}, got {phase!r}")
+        self._core.phase = known[phase]
+
+    def plan(self) -> str:
+        """See :func:`plan`."""
+        return self._core.plan()
+
+    def freeze_batch_norm(self, frozen: bool = True) -> None:
+        """Batch norm uses its running statistics also in ``train()``."""
+        self._core.batch_norm_frozen = frozen
+
+    def freeze_ranges(self, frozen: bool = True) -> None:
+        """Ranges stop following the data."""
+        self._core.ranges_frozen = frozen
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "PreparedModule":
+        copied = PreparedModule(
+            copy.deepcopy(self.model, memo), self._examples, self._core.recipe()
+        )
+        for (_, theirs), (_, ours) in zip(copied._core.state(), self._core.state(), strict=True):
+            theirs.copy_(ours)
+        copied.training = self.training
+        memo[id(self)] = copied
+        return copied
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise _C.Error(
+            "PreparedModule: cannot be pickled; save state_dict(), and load it into a module made "
+            "by prepare() with the same recipe"
+        )
+
+
+def _checked(qmodel: nn.Module, function: str) -> PreparedModule:
+    if not isinstance(qmodel, PreparedModule):
+        raise _C.Error(
+            f"{function}: expected a model made by prepare(), got {type(qmodel).__name__}"
+        )
+    return qmodel
+
+
+def prepare(
+    model: nn.Module,
+    example_inputs: Example | list[Example],
+    recipe: Recipe = "int8",
+) -> PreparedModule:
+    """Puts quantizers into `model` as `recipe` says.
+
+    Args:
+        model: any module; it is run, not rewritten, and stays the owner of its parameters.
+        example_inputs: a tensor, a tuple of positional arguments, a dict of keyword arguments, or
+            a list of several such examples where the model has several ways. Axis 0 of the tensors
+            is the batch.
+        recipe: a name (``"int8"``, ``"int8-symmetric"``), the path of a YAML file, or a dict of the
+            keys that differ from the default, as in ``{"weights": {"bits": 4}}``.
+
+    Returns:
+        A module to train in an ordinary loop. Buffers, modes and the random state of `model` are
+        as before.
+
+    Raises:
+        Error: naming the site that cannot be planned, or the key of the recipe that is wrong.
+    """
+    if not isinstance(model, nn.Module):
+        raise _C.Error(f"prepare: model: expected a torch.nn.Module, got {type(model).__name__}")
+    examples = list(example_inputs) if isinstance(example_inputs, list) else [example_inputs]
+    if not examples:
+        raise _C.Error("prepare: example_inputs: expected at least one example, got an empty list")
+    return PreparedModule(model, examples, recipe_json(recipe))
+
+
+def plan(qmodel: nn.Module) -> str:
+    """One row per site: operator, bits, granularity, method, or why it stays float."""
+    return _checked(qmodel, "plan").plan()
+
+
+@contextlib.contextmanager
+def calibrate(qmodel: nn.Module) -> Iterator[None]:
+    """Inside, forwards observe ranges and quantize nothing; afterwards the phase is ``qat``.
+
+    After an exception the phase is what it was before.
+    """
+    prepared = _checked(qmodel, "calibrate")
+    before = prepared.phase
+    prepared.phase = "calibrate"
+    try:
+        yield
+    except BaseException:
+        prepared.phase = before
+        raise
+    prepared.phase = "qat"
+
+
+def step(qmodel: nn.Module, fraction: float) -> None:
+    """Applies the recipe's freeze schedule at `fraction` of the quantization-aware training.
+
+    0 is its start and 1 its end, where batch norm and ranges are both frozen. Nothing is ever
+    un-frozen. Raises :class:`Error` for a fraction outside 0 to 1.
+    """
+    _checked(qmodel, "step")._core.step(fraction)
