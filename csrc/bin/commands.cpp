@@ -71,8 +71,8 @@ int evaluate_model(const std::string& path, const std::string& job_path) {
   if (job_path.empty() && stored == provenance.end()) {
     throw JobError(path + ": error: the model does not say what data it is for; give --job JOB");
   }
-  const Job job = job_path.empty() ? parse_job(stored->second, path + " (job)")
-                                   : load_job(job_path, {});
+  const Job job =
+      job_path.empty() ? parse_job(stored->second, path + " (job)") : load_job(job_path, {});
   Session session = open_session(job);
   const auto result =
       evaluate_on_test([&](const at::Tensor& x) { return model.forward(x); }, session);
@@ -108,8 +108,8 @@ int verify(const std::string& run, int64_t limit) {
   if (limit > 0 && limit < session.data.test.targets.size(0)) {
     session.data.test.inputs = session.data.test.inputs.narrow(0, 0, limit);
     session.data.test.targets = session.data.test.targets.narrow(0, 0, limit);
-    session.test =
-        std::make_unique<TensorBatches>(session.data.test, session.data, BatchOptions{.batch = 250});
+    session.test = std::make_unique<TensorBatches>(session.data.test, session.data,
+                                                   BatchOptions{.batch = 250});
   }
   const IntegerModel model = IntegerModel::load(folder.int8_model());
   const auto prepared = prepare_session(session);
@@ -123,7 +123,8 @@ int verify(const std::string& run, int64_t limit) {
               static_cast<long long>(report.differing_parameters));
   if (report.equal()) return kDone;
   std::fflush(stdout);
-  std::fprintf(stderr, "qat: error: the int8 model is not the trained model, first difference: %s\n",
+  std::fprintf(stderr,
+               "qat: error: the int8 model is not the trained model, first difference: %s\n",
                report.first_difference.c_str());
   return kFailed;
 }

@@ -16,10 +16,14 @@ std::string size_text(const graph::Affine& size) {
 
 std::string type_text(const graph::Value& value) {
   switch (value.type) {
-    case graph::ElementType::int64: return "int64";
-    case graph::ElementType::boolean: return "bool";
-    case graph::ElementType::float32: return "float";
-    default: break;
+    case graph::ElementType::int64:
+      return "int64";
+    case graph::ElementType::boolean:
+      return "bool";
+    case graph::ElementType::float32:
+      return "float";
+    default:
+      break;
   }
   const auto& format = value.format;
   char text[64];
@@ -39,7 +43,8 @@ std::string value_text(const graph::Value& value) {
 int inspect(const std::string& path) {
   const graph::Model model = checkpoint::load(path);
   int64_t bytes = 0;
-  for (const auto& [name, tensor] : model.tensors) bytes += static_cast<int64_t>(tensor.bytes.size());
+  for (const auto& [name, tensor] : model.tensors)
+    bytes += static_cast<int64_t>(tensor.bytes.size());
   std::printf("%s: %lld bytes, %zu nodes, %zu tensors of %lld bytes\n", path.c_str(),
               static_cast<long long>(std::filesystem::file_size(path)), model.graph.nodes.size(),
               model.tensors.size(), static_cast<long long>(bytes));

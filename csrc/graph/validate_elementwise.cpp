@@ -1,6 +1,7 @@
 // Elementwise operators, tables, constants, and the frame of aten nodes.
 
 #include <algorithm>
+#include <cctype>
 #include <cmath>
 #include <string_view>
 
@@ -80,10 +81,11 @@ void require_arguments(const NodeCheck& node, const AtenList& arguments, int dep
                        std::to_string(input->index));
     }
     if (const auto* size = std::get_if<Affine>(&argument.value); size && !is_constant(*size)) {
-      node.require(
-          std::abs(size->per_batch) <= kMaxElements && std::abs(size->constant) <= kMaxElements,
-          "a size that depends on the batch must be at most " + std::to_string(kMaxElements) +
-              ", got " + to_text(*size));
+      for (const int64_t part : {size->per_batch, size->constant}) {
+        node.require(part >= -kMaxElements && part <= kMaxElements,
+                     "a size that depends on the batch must be at most " +
+                         std::to_string(kMaxElements) + ", got " + to_text(*size));
+      }
     }
     if (const auto* list = std::get_if<AtenList>(&argument.value)) {
       require_arguments(node, *list, depth + 1);

@@ -13,30 +13,37 @@ namespace {
 using graph::AtenArgument;
 using graph::AtenList;
 
+template <typename T>
+AtenArgument argument_of(T value) {
+  AtenArgument made;
+  made.value = std::move(value);
+  return made;
+}
+
 AtenArgument plain_argument(const c10::IValue& value, const std::vector<graph::Affine>& affine,
                             const std::string& site) {
-  if (value.isNone()) return {graph::NoneArgument{}};
-  if (value.isBool()) return {value.toBool()};
-  if (value.isInt()) return {affine.at(0)};
-  if (value.isDouble()) return {value.toDouble()};
-  if (value.isString()) return {value.toStringRef()};
-  if (value.isDevice()) return {value.toDevice().str()};
+  if (value.isNone()) return argument_of(graph::NoneArgument{});
+  if (value.isBool()) return argument_of(value.toBool());
+  if (value.isInt()) return argument_of(affine.at(0));
+  if (value.isDouble()) return argument_of(value.toDouble());
+  if (value.isString()) return argument_of(value.toStringRef());
+  if (value.isDevice()) return argument_of(value.toDevice().str());
   AtenList list;
   if (value.isIntList()) {
-    for (const graph::Affine& item : affine) list.push_back({item});
+    for (const graph::Affine& item : affine) list.push_back(argument_of(item));
   } else if (value.isDoubleList()) {
-    for (const double item : value.toDoubleVector()) list.push_back({item});
+    for (const double item : value.toDoubleVector()) list.push_back(argument_of(item));
   } else if (value.isBoolList()) {
-    for (const bool item : value.toBoolList()) list.push_back({item});
+    for (const bool item : value.toBoolList()) list.push_back(argument_of(item));
   } else if (value.isTensorList() || value.isList()) {
-    if (value.toListRef().empty()) return {list};
+    if (value.toListRef().empty()) return argument_of(std::move(list));
     throw Error("convert: " + site + ": an argument of type " + value.tagKind() +
                 " cannot be stored in a model file.");
   } else {
     throw Error("convert: " + site + ": an argument of type " + value.tagKind() +
                 " cannot be stored in a model file.");
   }
-  return {list};
+  return argument_of(std::move(list));
 }
 
 c10::TypePtr without_optional(c10::TypePtr type) {
@@ -128,9 +135,9 @@ graph::AtenAttributes aten_attributes(const capture::TraceNode& node,
   const auto& name = node.op.operator_name();
   made.schema = name.overload_name.empty() ? name.name : name.name + "." + name.overload_name;
   const auto tensor = [&](int64_t id) -> AtenArgument {
-    if (id == capture::kNoValue) return {graph::NoneArgument{}};
+    if (id == capture::kNoValue) return argument_of(graph::NoneArgument{});
     inputs.push_back(id);
-    return {graph::InputArgument{static_cast<int64_t>(inputs.size()) - 1}};
+    return argument_of(graph::InputArgument{static_cast<int64_t>(inputs.size()) - 1});
   };
   for (const auto& argument : node.arguments) {
     switch (argument.type) {
@@ -140,7 +147,7 @@ graph::AtenAttributes aten_attributes(const capture::TraceNode& node,
       case capture::TraceArgument::Type::values: {
         AtenList list;
         for (const int64_t id : argument.values) list.push_back(tensor(id));
-        made.arguments.push_back({list});
+        made.arguments.push_back(argument_of(std::move(list)));
         break;
       }
       case capture::TraceArgument::Type::plain:

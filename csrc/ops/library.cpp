@@ -27,7 +27,7 @@ TORCH_LIBRARY(qat_ext, m) {
 
   // Running range of a tensor (axis -1) or of each channel. min, max: float32[1] or [C]; count:
   // int64[1]. The first batch sets the range; later ones move it by `momentum` (1: running
-  // extreme). NaN is skipped.
+  // extreme). Only finite values count; a batch without any changes nothing.
   m.def(
       "observe_minmax_(Tensor x, Tensor(a!) min, Tensor(b!) max, Tensor(c!) count, *, "
       "int axis, float momentum) -> ()",
@@ -37,7 +37,8 @@ TORCH_LIBRARY(qat_ext, m) {
       "choose_qparams(Tensor min, Tensor max, *, int bits, bool is_signed, bool narrow, "
       "bool symmetric, bool power_of_two) -> (Tensor, Tensor)",
       tags);
-  // Codes int8 and per-channel scales of a weight. axis -1: one scale.
+  // Codes int8 and scales of a weight. axis -1: one scale; 0: one per output channel; 1 (transposed
+  // convolution): one per group and column, in that order.
   m.def(
       "quantize_weight(Tensor weight, *, int axis, int groups, int bits, bool narrow, "
       "bool power_of_two) -> (Tensor, Tensor)",
@@ -84,7 +85,7 @@ TORCH_LIBRARY(qat_ext, m) {
       "int activation, float p0, float p1) -> Tensor",
       tags);
   // The same, quantized (rule 2), in one pass: (codes, range float32[2] = smallest and largest
-  // finite value before quantizing, or [0, 0] when observe is false).
+  // finite value before quantizing, or [0, 0] when observe is false or no value is finite).
   m.def(
       "bn_act_quantize(Tensor acc, Tensor? multiplier, Tensor? bias, Tensor? residual, "
       "Tensor? residual_scale, Tensor? residual_zero_point, Tensor? slope, Tensor scale, "
@@ -97,7 +98,8 @@ TORCH_LIBRARY(qat_ext, m) {
   //   d_value = gain[c] * (dy - batch_norm_mean(dy) - x_hat * batch_norm_mean(dy * x_hat))
   // where the two means over the rows are left out unless through_statistics; gain None: 1.
   // Returns (d_value float32, like acc; d_residual = dy or an empty tensor; sum of dy float32[C];
-  // sum of dy * x_hat float32[C]; sum over rows of dy * v where v < 0, for slope, or empty).
+  // sum of dy * x_hat float32[C]; sum over rows of grad * mask * v where v < 0, the
+  // slope's gradient, or empty without a slope).
   m.def(
       "bn_act_quantize_backward(Tensor grad, Tensor acc, Tensor? multiplier, Tensor? bias, "
       "Tensor? residual, Tensor? residual_scale, Tensor? residual_zero_point, Tensor? slope, "

@@ -17,7 +17,7 @@ struct Split {
 
 struct DataSet {
   Split train, test;
-  std::vector<int64_t> shape;     // of one sample: [C, H, W] or [F]
+  std::vector<int64_t> shape;  // of one sample: [C, H, W] or [F]
   int64_t classes = 0;
   std::vector<double> mean, std;  // per channel, in the units of the model's input
   std::string digest;             // of everything that was read, before the limit

@@ -24,7 +24,8 @@ uint64_t mix(uint64_t value) {
 }
 
 at::Generator stream(uint64_t seed, int64_t epoch, int64_t index) {
-  const auto key = mix(mix(seed + mix(static_cast<uint64_t>(epoch))) + static_cast<uint64_t>(index));
+  const auto key =
+      mix(mix(seed + mix(static_cast<uint64_t>(epoch))) + static_cast<uint64_t>(index));
   return at::detail::createCPUGenerator(key);
 }
 
@@ -52,8 +53,9 @@ at::Tensor augment(const at::Tensor& images, bool flip, int64_t shift, at::Gener
   const at::Tensor padded = at::constant_pad_nd(images, {shift, shift, shift, shift}, 0);
   const at::Tensor rows = at::arange(batch, long_type).view({batch, 1, 1});
   // [B, H, W, C]: the indexed axes come first.
-  const at::Tensor picked = padded.permute({0, 2, 3, 1}).index(
-      {rows, ys.view({batch, height, 1}), xs.view({batch, 1, width})});
+  const at::Tensor picked =
+      padded.permute({0, 2, 3, 1})
+          .index({rows, ys.view({batch, height, 1}), xs.view({batch, 1, width})});
   return picked.permute({0, 3, 1, 2}).contiguous();
 }
 

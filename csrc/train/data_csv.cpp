@@ -93,7 +93,8 @@ CsvTable parse_csv(const std::string& text, const std::string& origin, const std
                    bool header) {
   std::istringstream lines(text);
   std::string line;
-  if (!std::getline(lines, line) || trim(line).empty()) throw Error(origin + ": the first row is empty");
+  if (!std::getline(lines, line) || trim(line).empty())
+    throw Error(origin + ": the first row is empty");
   const Row first = split(line);
   if (first.size() < 2) {
     throw Error(origin + ": expected at least 2 columns separated by ',', found " +

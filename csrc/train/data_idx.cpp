@@ -53,8 +53,10 @@ IdxFile parse_idx(std::string bytes, const std::string& origin) {
   const int type = magic >> 8 & 0xff;
   const size_t rank = magic & 0xff;
   if (magic >> 16 != 0 || rank < 1 || rank > 4) {
-    fail(origin, "not an IDX file: expected a magic number 0x0000" "TTRR with rank 1 to 4, found " +
-                     std::to_string(magic));
+    fail(origin,
+         "not an IDX file: expected a magic number 0x0000"
+         "TTRR with rank 1 to 4, found " +
+             std::to_string(magic));
   }
   if (type != kUnsignedByte) {
     fail(origin, "expected unsigned bytes (type 8), found type " + std::to_string(type));
@@ -76,7 +78,8 @@ IdxFile parse_idx(std::string bytes, const std::string& origin) {
   const uint64_t present = bytes.size() - header;
   if (count != present) {
     std::string shape;
-    for (const int64_t size : file.shape) shape += (shape.empty() ? "" : "x") + std::to_string(size);
+    for (const int64_t size : file.shape)
+      shape += (shape.empty() ? "" : "x") + std::to_string(size);
     fail(origin, std::string(count > present ? "truncated" : "too long") + ": the header says " +
                      shape + " bytes, the file holds " + std::to_string(present));
   }

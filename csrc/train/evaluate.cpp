@@ -35,8 +35,8 @@ std::vector<ClassFigures> Evaluation::per_class() const {
       predicted += confusion[other * classes + c];
     }
     const int64_t hits = confusion[c * classes + c];
-    figures.push_back({ratio(hits, predicted), ratio(hits, actual),
-                       ratio(2 * hits, predicted + actual), actual});
+    figures.push_back(
+        {ratio(hits, predicted), ratio(hits, actual), ratio(2 * hits, predicted + actual), actual});
   }
   return figures;
 }
@@ -53,8 +53,8 @@ Evaluation evaluate(const Forward& forward, BatchSource& source, int64_t classes
                   std::to_string(logits.dim()) + " with last size " +
                   std::to_string(logits.size(-1)));
     }
-    result.loss_sum += at::cross_entropy_loss(logits, batch.targets, {}, at::Reduction::Sum)
-                           .item<double>();
+    result.loss_sum +=
+        at::cross_entropy_loss(logits, batch.targets, {}, at::Reduction::Sum).item<double>();
     const at::Tensor predicted = logits.argmax(1);
     const int64_t* guess = predicted.const_data_ptr<int64_t>();
     const int64_t* truth = batch.targets.const_data_ptr<int64_t>();

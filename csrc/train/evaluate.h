@@ -16,8 +16,8 @@ struct ClassFigures {
 };
 
 struct Evaluation {
-  double loss_sum = 0;              // cross entropy, summed over the samples
-  std::vector<int64_t> confusion;   // [true class * classes + predicted class]
+  double loss_sum = 0;             // cross entropy, summed over the samples
+  std::vector<int64_t> confusion;  // [true class * classes + predicted class]
   int64_t classes = 0;
 
   int64_t samples() const;

@@ -15,8 +15,8 @@ size_t edit_distance(const std::string& a, const std::string& b) {
   for (size_t j = 0; j <= b.size(); ++j) d[0][j] = j;
   for (size_t i = 1; i <= a.size(); ++i) {
     for (size_t j = 1; j <= b.size(); ++j) {
-      d[i][j] = std::min({d[i - 1][j] + 1, d[i][j - 1] + 1,
-                          d[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1)});
+      d[i][j] = std::min(
+          {d[i - 1][j] + 1, d[i][j - 1] + 1, d[i - 1][j - 1] + (a[i - 1] == b[j - 1] ? 0 : 1)});
       if (i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1]) {
         d[i][j] = std::min(d[i][j], d[i - 2][j - 2] + 1);
       }
@@ -112,8 +112,7 @@ void Fields::fail(const std::string& key, const std::string& message) const {
   (node ? node->place : map_.place).fail(path(key) + ": " + message);
 }
 
-int64_t Fields::integer(const std::string& key, int64_t fallback, int64_t low,
-                        int64_t high) const {
+int64_t Fields::integer(const std::string& key, int64_t fallback, int64_t low, int64_t high) const {
   const Node* node = find(key);
   if (!node) return fallback;
   const auto value = read_integer(*node, low, high);

@@ -27,7 +27,8 @@ struct Interval {
 
 class Fields {
  public:
-  // Refuses anything but a map with `known` keys. path is the dotted name of the map, "" at the top.
+  // Refuses anything but a map with `known` keys. path is the dotted name of the map, "" at the
+  // top.
   Fields(const Node& map, std::string path, Words known);
 
   const Node* find(const std::string& key) const;  // nullptr: absent

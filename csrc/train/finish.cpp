@@ -22,9 +22,7 @@ std::string text(double value) {
   return out;
 }
 
-std::string text(const std::vector<double>& values) {
-  return nlohmann::json(values).dump();
-}
+std::string text(const std::vector<double>& values) { return nlohmann::json(values).dump(); }
 
 void describe(graph::Model& model, const Session& session, double float_accuracy,
               double int8_accuracy) {

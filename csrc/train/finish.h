@@ -8,8 +8,7 @@
 namespace qat::train {
 
 // The network holds the weights to ship and is in eval(); both freezes are on.
-Summary finish_run(const RunFolder& folder, Session& session, PreparedModel& prepared,
-                   RunLog& log);
+Summary finish_run(const RunFolder& folder, Session& session, PreparedModel& prepared, RunLog& log);
 
 // Evaluates float.safetensors of a run in a network of its own.
 NetworkPtr load_float_network(const RunFolder& folder, const Session& session);

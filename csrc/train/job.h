@@ -49,9 +49,9 @@ using DataSource = std::variant<FashionMnistSpec, IdxSpec, CsvSpec, SafetensorsS
 struct DataSpec {
   DataSource source;
   int64_t batch = 128;
-  int64_t limit = 0;  // rows of each split, 0: all
-  int64_t classes = 0;  // 0: one more than the largest training label
-  std::vector<double> mean, std;  // per channel; empty: computed from the training rows
+  int64_t limit = 0;                        // rows of each split, 0: all
+  int64_t classes = 0;                      // 0: one more than the largest training label
+  std::vector<double> mean = {}, std = {};  // per channel; empty: computed from the training rows
   bool flip = false;
   int64_t shift = 0;  // pixels
 };
@@ -67,11 +67,11 @@ struct OptimizerSpec {
 
 struct ScheduleSpec {
   enum class Kind { constant, cosine, step, one_cycle } kind = Kind::constant;
-  double warmup = 0.3;      // one_cycle, cosine: share of the steps on which the rate rises
-  double start = 0.04;      // one_cycle, cosine: first rate as a share of lr
-  double end = 0.0;         // one_cycle, cosine: last rate as a share of lr
-  int64_t every = 1;        // step: epochs between two cuts
-  double gamma = 0.1;       // step: factor of a cut
+  double warmup = 0.3;  // one_cycle, cosine: share of the steps on which the rate rises
+  double start = 0.04;  // one_cycle, cosine: first rate as a share of lr
+  double end = 0.0;     // one_cycle, cosine: last rate as a share of lr
+  int64_t every = 1;    // step: epochs between two cuts
+  double gamma = 0.1;   // step: factor of a cut
 };
 
 struct PhaseSpec {
@@ -80,7 +80,7 @@ struct PhaseSpec {
   ScheduleSpec schedule;
   double clip_norm = 0.0;  // 0: none
   double label_smoothing = 0.0;
-  bool bfloat16 = false;   // autocast
+  bool bfloat16 = false;  // autocast
 };
 
 struct Job {

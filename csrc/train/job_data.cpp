@@ -27,8 +27,8 @@ DataSource parse_fashion_mnist(const Node& node) {
 }
 
 DataSource parse_idx(const Node& node) {
-  const Fields fields(
-      node, "data", with_common({"train_images", "train_labels", "test_images", "test_labels"}));
+  const Fields fields(node, "data",
+                      with_common({"train_images", "train_labels", "test_images", "test_labels"}));
   return IdxSpec{file(fields, "train_images"), file(fields, "train_labels"),
                  file(fields, "test_images"), file(fields, "test_labels")};
 }
@@ -43,8 +43,9 @@ DataSource parse_csv(const Node& node) {
   } else {
     spec.label = fields.word("label", spec.header ? spec.label : "0");
     if (!spec.header && !is_integer(spec.label)) {
-      fields.fail("label", "expected the index of a column, for the file has no header row, found '" +
-                               spec.label + "'");
+      fields.fail("label",
+                  "expected the index of a column, for the file has no header row, found '" +
+                      spec.label + "'");
     }
   }
   return spec;

@@ -20,8 +20,8 @@ ModelSpec parse_resnet(const Node& node) {
   ResNetSpec spec;
   spec.depth = fields.integer("depth", spec.depth, 8, 110);
   if ((spec.depth - 2) % 6 != 0) {
-    fields.fail("depth", "expected 8, 14, 20 or a larger 6n + 2, found " +
-                             std::to_string(spec.depth));
+    fields.fail("depth",
+                "expected 8, 14, 20 or a larger 6n + 2, found " + std::to_string(spec.depth));
   }
   spec.width = fields.integer("width", spec.width, 1, 1024);
   return spec;

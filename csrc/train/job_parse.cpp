@@ -30,8 +30,9 @@ std::string parse_name(const Fields& fields, const std::string& fallback) {
 }
 
 Job parse_tree(const Node& root, const std::string& default_name) {
-  const Fields fields(root, "", {"name", "run", "seed", "threads", "model", "data", "float",
-                                 "calibrate", "qat", "recipe"});
+  const Fields fields(
+      root, "",
+      {"name", "run", "seed", "threads", "model", "data", "float", "calibrate", "qat", "recipe"});
   Job job;
   job.name = parse_name(fields, default_name);
   if (fields.find("run")) {
@@ -43,8 +44,8 @@ Job parse_tree(const Node& root, const std::string& default_name) {
   job.data = parse_data(fields.require("data", "a map with the data's name"));
   if (const Node* part = fields.find("float")) job.floating = parse_phase(*part, "float", {});
   if (const Node* part = fields.find("calibrate")) {
-    job.calibrate_batches =
-        Fields(*part, "calibrate", {"batches"}).integer("batches", job.calibrate_batches, 1, 1'000'000);
+    job.calibrate_batches = Fields(*part, "calibrate", {"batches"})
+                                .integer("batches", job.calibrate_batches, 1, 1'000'000);
   }
   job.qat = qat_defaults(job.floating);
   if (const Node* part = fields.find("qat")) job.qat = parse_phase(*part, "qat", job.qat);

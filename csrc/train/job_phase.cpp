@@ -9,8 +9,7 @@ constexpr Interval kShare{0.0, 1.0};
 
 OptimizerSpec parse_optimizer(const Node& node, const std::string& path,
                               const OptimizerSpec& defaults) {
-  const Fields fields(node, path,
-                      {"name", "lr", "weight_decay", "momentum", "nesterov", "betas"});
+  const Fields fields(node, path, {"name", "lr", "weight_decay", "momentum", "nesterov", "betas"});
   OptimizerSpec spec = defaults;
   using Kind = OptimizerSpec::Kind;
   const Words names = {"sgd", "adam", "adamw"};
@@ -77,8 +76,8 @@ PhaseSpec parse_phase(const Node& node, const std::string& path, const PhaseSpec
   spec.clip_norm = fields.number("clip_norm", spec.clip_norm, {0.0, 1e6});
   spec.label_smoothing =
       fields.number("label_smoothing", spec.label_smoothing, {0.0, 1.0, false, true});
-  spec.bfloat16 = fields.choice("amp", spec.bfloat16 ? "bfloat16" : "none",
-                                {"none", "bfloat16"}) == "bfloat16";
+  spec.bfloat16 =
+      fields.choice("amp", spec.bfloat16 ? "bfloat16" : "none", {"none", "bfloat16"}) == "bfloat16";
   return spec;
 }
 

@@ -7,8 +7,8 @@ namespace qat::train {
 namespace {
 
 bool is_path(const std::string& text) {
-  return text.find('/') != std::string::npos || text.ends_with(".yaml") ||
-         text.ends_with(".yml") || text.ends_with(".json");
+  return text.find('/') != std::string::npos || text.ends_with(".yaml") || text.ends_with(".yml") ||
+         text.ends_with(".json");
 }
 
 // The place of "recipe.weights.bits" or "recipe.rules[1].sites", as far down as the tree goes.

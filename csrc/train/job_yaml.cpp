@@ -22,8 +22,8 @@ Json model_json(const ModelSpec& model) {
                   {"small_stem", spec.small_stem},
                   {"dropout", spec.dropout}};
         } else {
-          return {{"name", "vit"},      {"patch", spec.patch}, {"dim", spec.dim},
-                  {"depth", spec.depth}, {"heads", spec.heads}, {"mlp_dim", spec.mlp_dim},
+          return {{"name", "vit"},          {"patch", spec.patch}, {"dim", spec.dim},
+                  {"depth", spec.depth},    {"heads", spec.heads}, {"mlp_dim", spec.mlp_dim},
                   {"dropout", spec.dropout}};
         }
       },
@@ -106,8 +106,8 @@ Json phase_json(const PhaseSpec& spec) {
           {"amp", spec.bfloat16 ? "bfloat16" : "none"}};
 }
 
-// Maps in block style; everything else as JSON, which is YAML. Numbers come out in the shortest form
-// that reads back to the same double.
+// Maps in block style; everything else as JSON, which is YAML. Numbers come out in the shortest
+// form that reads back to the same double.
 void write(const Json& json, int indent, std::string& out) {
   for (const auto& [key, value] : json.items()) {
     out += std::string(indent, ' ') + key + ":";

@@ -76,8 +76,7 @@ class Loop {
   void step() {
     if (parts_.schedule) parts_.schedule(static_cast<double>(done()) / static_cast<double>(steps_));
     const PhaseSpec& spec = parts_.spec;
-    const double rate =
-        spec.optimizer.lr * rate_factor(spec.schedule, done(), steps_, per_epoch_);
+    const double rate = spec.optimizer.lr * rate_factor(spec.schedule, done(), steps_, per_epoch_);
     parts_.optimizer.set_rate(rate);
     const Batch batch = parts_.train.batch(position_.epoch, position_.batch);
     parts_.optimizer.zero_grad();
@@ -99,8 +98,9 @@ class Loop {
 
   void check_finite(double loss) const {
     if (std::isfinite(loss)) return;
-    throw Error("training diverged: the loss is " + std::string(std::isnan(loss) ? "NaN" : "infinite") +
-                " at epoch " + std::to_string(position_.epoch + 1) + ", batch " +
+    throw Error("training diverged: the loss is " +
+                std::string(std::isnan(loss) ? "NaN" : "infinite") + " at epoch " +
+                std::to_string(position_.epoch + 1) + ", batch " +
                 std::to_string(position_.batch + 1) + "; lower " + parts_.phase +
                 ".optimizer.lr or set " + parts_.phase + ".clip_norm");
   }

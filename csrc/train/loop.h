@@ -16,11 +16,11 @@ struct LoopPosition {
   int64_t epoch = 0, batch = 0;  // the next to run
   double loss_sum = 0;           // of this epoch so far
   int64_t correct = 0, seen = 0;
-  double best = -1;              // accuracy of the best epoch that counts
+  double best = -1;  // accuracy of the best epoch that counts
 };
 
 struct LoopParts {
-  std::string phase;       // "float" or "qat", as the log names it
+  std::string phase;  // "float" or "qat", as the log names it
   PhaseSpec spec;
   int64_t first_step = 0;  // of the log's step count
   Forward forward;
@@ -30,7 +30,8 @@ struct LoopParts {
   BatchSource& validation;
   int64_t classes = 0;
   RunLog& log;
-  // Before each step with the share of the phase that is done, and with 1 before the last validation.
+  // Before each step with the share of the phase that is done, and with 1 before the last
+  // validation.
   std::function<void(double fraction)> schedule;
   std::function<bool()> counts;  // may this epoch's weights become the phase's result?
   std::function<void()> keep_best;

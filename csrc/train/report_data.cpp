@@ -70,8 +70,8 @@ Json layers(const ReportInputs& inputs) {
     const auto weight = weights.find(node.name + ".weight");
     if (codes != inputs.model.tensors.end() && weight != weights.end() &&
         codes->second.numel() == weight->second.numel()) {
-      row["weight_snr_db"] = weight_snr(weight->second, codes->second.data<int8_t>(),
-                                        layer->format, inputs.session.job.recipe.weights);
+      row["weight_snr_db"] = weight_snr(weight->second, codes->second.data<int8_t>(), layer->format,
+                                        inputs.session.job.recipe.weights);
     }
     list.push_back(row);
   }

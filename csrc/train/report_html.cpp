@@ -75,8 +75,8 @@ std::string overview(const Json& report) {
   text += "</table>\n";
   const int64_t differing = verify.at("differing_logits");
   const bool equal = differing == 0 && verify.at("differing_parameters") == 0;
-  text += std::string("<p") + (equal ? ">" : " class='bad'>") + "Verification: " +
-          std::to_string(differing) + " of " +
+  text += std::string("<p") + (equal ? ">" : " class='bad'>") +
+          "Verification: " + std::to_string(differing) + " of " +
           std::to_string(verify.at("logits").get<int64_t>()) +
           " logits differ in any bit between the trained model and the int8 file";
   if (!equal) text += ", first at " + escape_html(verify.at("first_difference"));
@@ -87,10 +87,10 @@ std::string overview(const Json& report) {
 
 std::string classes(const Json& report) {
   const Json &before = report["float"]["classes"], &after = report["int8"]["classes"];
-  std::string text = "<h2>Classes</h2>\n<table>" +
-                     row({"class", "samples", "precision float", "int8", "recall float", "int8",
-                          "F1 float", "int8"},
-                         "th");
+  std::string text =
+      "<h2>Classes</h2>\n<table>" + row({"class", "samples", "precision float", "int8",
+                                         "recall float", "int8", "F1 float", "int8"},
+                                        "th");
   for (size_t c = 0; c < before.size(); ++c) {
     std::vector<std::string> cells = {std::to_string(c),
                                       std::to_string(before[c]["samples"].get<int64_t>())};
@@ -124,8 +124,8 @@ std::string layers(const Json& report) {
 std::string report_html(const Json& report) {
   const std::string title = escape_html(report.at("job").get<std::string>());
   return "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><title>" + title +
-         "</title><style>" + kStyle + "</style></head><body>\n<h1>" + title +
-         "</h1>\n<p>Recipe " + escape_html(report.at("recipe")) + ", seed " +
+         "</title><style>" + kStyle + "</style></head><body>\n<h1>" + title + "</h1>\n<p>Recipe " +
+         escape_html(report.at("recipe")) + ", seed " +
          std::to_string(report.at("seed").get<int64_t>()) + ", data " +
          escape_html(report.at("dataset")) + "</p>\n" + overview(report) +
          curves(report.at("history")) + classes(report) + layers(report) + "</body></html>\n";

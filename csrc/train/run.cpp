@@ -52,10 +52,11 @@ class Runner {
         .schedule = {},
         .counts = {},
         .keep_best = {},
-        .checkpoint = [this, &optimizer](const LoopPosition& position) {
-          state_.position = position;
-          checkpoint(&optimizer);
-        },
+        .checkpoint =
+            [this, &optimizer](const LoopPosition& position) {
+              state_.position = position;
+              checkpoint(&optimizer);
+            },
     };
   }
 

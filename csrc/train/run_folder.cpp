@@ -16,13 +16,15 @@ RunFolder create_run(Job& job) {
       job.run = base + "-" + std::to_string(number);
     }
   } else if (fs::exists(job.run + "/job.yaml")) {
-    throw JobError("run: error: " + job.run + " holds a run already; continue it with 'qat resume " +
-                   job.run + "' or choose another folder");
+    throw JobError("run: error: " + job.run +
+                   " holds a run already; continue it with 'qat resume " + job.run +
+                   "' or choose another folder");
   }
   const RunFolder folder{job.run};
   std::error_code error;
   fs::create_directories(folder.path + "/checkpoints", error);
-  if (error) throw JobError("run: error: cannot make the folder " + folder.path + ": " + error.message());
+  if (error)
+    throw JobError("run: error: cannot make the folder " + folder.path + ": " + error.message());
   safetensors::write_file(folder.job(), to_yaml(job));
   return folder;
 }

@@ -32,7 +32,8 @@ class RunLog {
   RunLog(const std::string& folder, const LogSizes& keep);
 
   Console console;
-  // Appends one object; its numbers also go to the events as "<phase>/<key>" at the object's "step".
+  // Appends one object; its numbers also go to the events as "<phase>/<key>" at the object's
+  // "step".
   void metrics(const nlohmann::json& row);
   LogSizes sizes();
 

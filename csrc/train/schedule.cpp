@@ -13,8 +13,7 @@ double ease(double from, double to, double share) {
 
 }  // namespace
 
-double rate_factor(const ScheduleSpec& spec, int64_t step, int64_t steps,
-                   int64_t steps_per_epoch) {
+double rate_factor(const ScheduleSpec& spec, int64_t step, int64_t steps, int64_t steps_per_epoch) {
   using Kind = ScheduleSpec::Kind;
   if (spec.kind == Kind::constant) return 1.0;
   if (spec.kind == Kind::step) {

@@ -28,8 +28,8 @@ std::string label(double x, double y, const std::string& anchor, const std::stri
 std::string open(double height, const std::string& title) {
   return format("<svg viewBox='0 0 %.0f %.0f' width='%.0f' height='%.0f' role='img'>", kWidth,
                 height, kWidth, height) +
-         "<title>" + escape_html(title) + "</title>" +
-         "<text x='8' y='18' class='title'>" + escape_html(title) + "</text>";
+         "<title>" + escape_html(title) + "</title>" + "<text x='8' y='18' class='title'>" +
+         escape_html(title) + "</text>";
 }
 
 // A linear map of [low, high] to pixels, with round ticks.
@@ -62,12 +62,23 @@ std::string escape_html(const std::string& text) {
   std::string out;
   for (const char c : text) {
     switch (c) {
-      case '&': out += "&amp;"; break;
-      case '<': out += "&lt;"; break;
-      case '>': out += "&gt;"; break;
-      case '"': out += "&quot;"; break;
-      case '\'': out += "&#39;"; break;
-      default: out += c;
+      case '&':
+        out += "&amp;";
+        break;
+      case '<':
+        out += "&lt;";
+        break;
+      case '>':
+        out += "&gt;";
+        break;
+      case '"':
+        out += "&quot;";
+        break;
+      case '\'':
+        out += "&#39;";
+        break;
+      default:
+        out += c;
     }
   }
   return out;

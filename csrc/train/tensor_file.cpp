@@ -33,7 +33,8 @@ void save_tensors(const std::string& path, const NamedTensors& tensors, const Me
                   c10::toString(tensor.scalar_type()));
     }
     const at::Tensor dense = tensor.detach().cpu().contiguous();
-    file.tensors[name] = {dtype, dense.sizes().vec(),
+    file.tensors[name] = {dtype,
+                          dense.sizes().vec(),
                           {static_cast<const char*>(dense.const_data_ptr()), dense.nbytes()}};
   }
   safetensors::write_file(path, safetensors::serialize(file));
@@ -47,7 +48,8 @@ TensorFile load_tensors(const std::string& path) {
     for (const auto& known : kDtypes) {
       if (entry.dtype == known.name) dtype = &known;
     }
-    if (!dtype) throw Error(path + ": " + name + ": expected F32, I64, U8 or BOOL, found " + entry.dtype);
+    if (!dtype)
+      throw Error(path + ": " + name + ": expected F32, I64, U8 or BOOL, found " + entry.dtype);
     const at::Tensor tensor = at::empty(entry.shape, at::TensorOptions().dtype(dtype->type));
     std::memcpy(tensor.mutable_data_ptr(), entry.bytes.data(), entry.bytes.size());
     result.tensors.emplace_back(name, tensor);
@@ -80,7 +82,8 @@ void copy_values(const NamedTensors& from, const NamedTensors& to, const std::st
     values.erase(found);
   }
   if (!values.empty()) {
-    throw Error(origin + ": tensor '" + values.begin()->first + "' belongs to no part of the model");
+    throw Error(origin + ": tensor '" + values.begin()->first +
+                "' belongs to no part of the model");
   }
 }
 

@@ -56,8 +56,10 @@ bool is_number(const std::string& text) {
 
 nlohmann::json to_json(const Node& node) {
   switch (node.kind) {
-    case Node::Kind::null: return nullptr;
-    case Node::Kind::scalar: return scalar_to_json(node);
+    case Node::Kind::null:
+      return nullptr;
+    case Node::Kind::scalar:
+      return scalar_to_json(node);
     case Node::Kind::list: {
       auto list = nlohmann::json::array();
       for (const Node& item : node.items) list.push_back(to_json(item));

@@ -15,8 +15,8 @@ namespace {
 
 constexpr size_t kDeepest = 16;
 
-// Builds the tree from yaml-cpp's events. Its node API would drop marks of keys, resolve aliases and
-// keep the first of two equal keys without a word.
+// Builds the tree from yaml-cpp's events. Its node API would drop marks of keys, resolve aliases
+// and keep the first of two equal keys without a word.
 class Builder : public YAML::EventHandler {
  public:
   explicit Builder(Place origin) : origin_(std::move(origin)) { root_.place = origin_; }
@@ -175,10 +175,14 @@ Entry* Node::find(const std::string& key) {
 
 std::string Node::found() const {
   switch (kind) {
-    case Kind::null: return "nothing";
-    case Kind::list: return "a list";
-    case Kind::map: return "a map";
-    default: return "'" + scalar + "'";
+    case Kind::null:
+      return "nothing";
+    case Kind::list:
+      return "a list";
+    case Kind::map:
+      return "a map";
+    default:
+      return "'" + scalar + "'";
   }
 }
 

@@ -49,8 +49,8 @@ struct Entry {
   Node value;
 };
 
-// One document. Duplicate keys, anchors, aliases, merge keys, tags, keys that are no scalars, nesting
-// over 16 levels and further documents are errors.
+// One document. Duplicate keys, anchors, aliases, merge keys, tags, keys that are no scalars,
+// nesting over 16 levels and further documents are errors.
 Node parse_yaml(const std::string& text, const std::string& source);
 Node parse_yaml_file(const std::string& path);
 

@@ -39,6 +39,10 @@ class Structure:
     leaves: tuple[Any, ...]
     count: int  # tensors
 
+    def constants(self) -> list[Any]:
+        """What is neither a tensor nor None."""
+        return [leaf for leaf in self.leaves if leaf is not _SLOT and leaf is not None]
+
     def rebuild(self, tensors: Sequence[torch.Tensor]) -> Any:
         """The nested value with `tensors` in its slots; their number must be `count`."""
         if len(tensors) != self.count:

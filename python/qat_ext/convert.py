@@ -69,8 +69,15 @@ class IntegerModel:
     def _tensors(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> list[torch.Tensor]:
         names = self._core.input_names
         tensors, _ = take_apart(args)
+        keywords, _ = take_apart(dict(kwargs))
+        constants = take_apart((args, dict(kwargs)))[1].constants()
+        if constants:
+            raise _C.Error(
+                f"integer model: expected tensors, got {constants[0]!r}; other arguments are fixed "
+                "by the example that the model was prepared with"
+            )
         rest = names[len(tensors) :]
-        named = dict(zip(tensor_names(dict(kwargs)), take_apart(dict(kwargs))[0], strict=True))
+        named = dict(zip(tensor_names(dict(kwargs)), keywords, strict=True))
         unknown = [name for name in named if name not in rest]
         missing = [name for name in rest if name not in named]
         if unknown or missing or len(tensors) > len(names):

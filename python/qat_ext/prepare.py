@@ -59,6 +59,13 @@ class QuantizerState(nn.Module):
         super()._load_from_state_dict(state_dict, prefix, metadata, *rest)
 
 
+def _settle(module: nn.Module, *_: Any) -> None:
+    """Moves the ranges by what the latest forward observed, which otherwise waits for the next
+    one: a state dict must hold it, and it must not arrive on top of a state dict that was loaded.
+    """
+    cast(PreparedModule, module)._core.state()
+
+
 class PreparedModule(nn.Module):
     """A model that runs with its quantizers in place; made by :func:`prepare`.
 
@@ -88,6 +95,8 @@ class PreparedModule(nn.Module):
         self.training = model.training
         for module in self.quantizers.modules():
             module.training = model.training
+        self.register_state_dict_pre_hook(_settle)  # type: ignore[no-untyped-call]
+        self.register_load_state_dict_pre_hook(_settle)  # type: ignore[no-untyped-call]
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The user's forward, quantized as :attr:`phase` says; arguments and result are its own."""

@@ -49,6 +49,8 @@ def test_wrong_arguments_are_named(converted):
         int8(a, c=a)
     with pytest.raises(qat.Error, match="expected the tensors a, b; got 3 positional"):
         int8(a, a, a)
+    with pytest.raises(qat.Error, match="integer model: expected tensors, got True; other arg"):
+        int8(a, a, double=True)
 
 
 def test_file_keeps_names_and_provenance(converted, tmp_path):

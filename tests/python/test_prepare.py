@@ -111,6 +111,27 @@ def test_state_dict_goes_into_a_fresh_module():
         assert torch.equal(source.eval()(x), target.eval()(x))
 
 
+def test_state_dict_holds_the_latest_observation():
+    qmodel = qat.prepare(small(), torch.randn(4, 4))
+    counts = []
+    for _ in range(2):
+        with qat.calibrate(qmodel):
+            qmodel(torch.randn(16, 4))
+        state = qmodel.state_dict()
+        counts.append([state[name].item() for name in state if name.endswith(".count")])
+    assert counts[0]
+    assert counts[1] == [count + 1 for count in counts[0]]
+
+
+def test_loading_replaces_what_was_observed():
+    source, target = calibrated(), calibrated()
+    state = {name: tensor.clone() for name, tensor in source.state_dict().items()}
+    target.train()(1000 * torch.randn(16, 4))
+    target.load_state_dict(state)
+    for name, tensor in target.state_dict().items():
+        assert torch.equal(tensor, state[name]), name
+
+
 def test_state_is_the_engines_own_after_moving_and_casting():
     qmodel = calibrated()
     before = [t.data_ptr() for t in qmodel.quantizers.buffers()]

@@ -6,6 +6,16 @@
 namespace qat::kernels::QAT_CPU_CAPABILITY {
 namespace {
 
+template <ActivationKind kind, bool buffered>
+RangeKeys finite_range(const Chain& chain, const float* source, int64_t j, int64_t n) {
+  RangeKeys seen;
+  for (int64_t k = j; k < j + n; ++k) {
+    const float value = value_at<buffered>(source - j, chain.multiplier, chain.bias, k);
+    include(seen, numerics::activate<kind>(value, chain.p0[k], chain.p1));
+  }
+  return seen;
+}
+
 template <ActivationKind kind, bool buffered, bool observe>
 QAT_INLINE void quantize_stretch(const Chain& chain, const float* __restrict source, int64_t j,
                                  int64_t n, uint8_t* __restrict codes, RangeKeys* keys) {
@@ -20,11 +30,16 @@ QAT_INLINE void quantize_stretch(const Chain& chain, const float* __restrict sou
   for (int64_t k = 0; k < n; ++k) {
     const float value = value_at<buffered>(source, multiplier, bias, k);
     const float result = numerics::activate<kind>(value, p0[k], p1);
-    if constexpr (observe) include(seen, result);
+    if constexpr (observe) include_any(seen, result);
     codes[k] = static_cast<uint8_t>(numerics::quantize(
         result, inverse_scale[k], numerics::to_float(zero_point[k]), quant_min, quant_max));
   }
-  if constexpr (observe) merge(*keys, seen);
+  if constexpr (observe) {
+    if (!holds_only_finite(seen)) {
+      seen = finite_range<kind, buffered>(chain, source, j, n);
+    }
+    merge(*keys, seen);
+  }
 }
 
 template <ActivationKind kind, bool buffered>

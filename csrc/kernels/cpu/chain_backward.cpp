@@ -2,6 +2,7 @@
 // which is cheaper than storing them: the pass waits for memory.
 
 #include "kernels/cpu/chain_stages.h"
+#include "kernels/cpu/range_keys.h"
 
 namespace qat::kernels::QAT_CPU_CAPABILITY {
 namespace {
@@ -32,7 +33,9 @@ QAT_INLINE float passed_at(const Masks& m, float value, float grad, int64_t k) {
   const float result = numerics::activate<kind>(value, m.p0[k], m.p1);
   const float r =
       numerics::unclamped_code(result, m.inverse_scale[k], numerics::to_float(m.zero_point[k]));
-  return numerics::straight_through(r, m.quant_min, m.quant_max) ? grad : 0.0f;
+  // A select of bits: GCC turns a conditional into a masked load, which waits for the mask.
+  const bool passes = numerics::straight_through(r, m.quant_min, m.quant_max);
+  return from_bits(select(passes, float_bits(grad), 0));
 }
 
 template <ActivationKind kind, bool quantized>

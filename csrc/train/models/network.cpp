@@ -20,13 +20,11 @@ NetworkPtr make(const VitSpec& spec, const std::vector<int64_t>& shape, int64_t 
 
 }  // namespace
 
-NetworkPtr make_network(const ModelSpec& spec, const std::vector<int64_t>& shape,
-                        int64_t classes) {
+NetworkPtr make_network(const ModelSpec& spec, const std::vector<int64_t>& shape, int64_t classes) {
   return std::visit([&](const auto& chosen) { return make(chosen, shape, classes); }, spec);
 }
 
-void require_images(const std::string& model, const std::vector<int64_t>& shape,
-                    int64_t smallest) {
+void require_images(const std::string& model, const std::vector<int64_t>& shape, int64_t smallest) {
   if (shape.size() == 3 && shape[1] >= smallest && shape[2] >= smallest) return;
   std::string text;
   for (const int64_t size : shape) text += (text.empty() ? "" : ", ") + std::to_string(size);

@@ -85,8 +85,7 @@ struct ResNet : Network {
 
 }  // namespace
 
-NetworkPtr make_resnet(const ResNetSpec& spec, const std::vector<int64_t>& shape,
-                       int64_t classes) {
+NetworkPtr make_resnet(const ResNetSpec& spec, const std::vector<int64_t>& shape, int64_t classes) {
   require_images("resnet", shape, 4);
   return std::make_shared<ResNet>(spec, shape[0], classes);
 }

@@ -24,8 +24,8 @@ struct AttentionImpl : nn::Module {
     const int64_t tokens = x.size(1), dim = x.size(2);
     const at::Tensor split = qkv(x).view({-1, tokens, 3, heads, dim / heads});
     const at::Tensor parts = split.permute({2, 0, 3, 1, 4});
-    const at::Tensor mixed =
-        at::scaled_dot_product_attention(parts.select(0, 0), parts.select(0, 1), parts.select(0, 2));
+    const at::Tensor mixed = at::scaled_dot_product_attention(
+        parts.select(0, 0), parts.select(0, 1), parts.select(0, 2));
     return proj(mixed.transpose(1, 2).reshape({-1, tokens, dim}));
   }
 

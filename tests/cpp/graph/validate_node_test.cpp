@@ -1,5 +1,7 @@
 // Rules of single operators: one change to a correct model each.
 
+#include <limits>
+
 #include "graph/refusal.h"
 
 namespace qat::graph {
@@ -221,6 +223,13 @@ TEST(ValidateNode, Aten) {
                        }),
             "a size that depends on the batch must be at most 68719476736, got "
             "1152921504606846976*B");
+  constexpr int64_t kLeast = std::numeric_limits<int64_t>::min();  // has no absolute value
+  EXPECT_EQ(refusal<A>("masked_fill",
+                       [](A& a) {
+                         a.arguments[0] = {Affine{1, kLeast}};
+                       }),
+            "a size that depends on the batch must be at most 68719476736, got "
+            "B-9223372036854775808");
   EXPECT_EQ(refusal<A>("masked_fill",
                        [](A& a) {
                          AtenArgument nested{AtenList{}};

@@ -83,10 +83,11 @@ std::string load_message(const DataSpec& spec) {
 }
 
 TEST(LoadData, NamesThePackageOfAMissingDataSet) {
-  EXPECT_EQ(load_message({.source = FashionMnistSpec{"/nowhere"}}),
-            "data.root: Fashion-MNIST is not there, tried /nowhere/train-images-idx3-ubyte.gz; "
-            "install the Debian package dataset-fashion-mnist or set data.root to a folder that has "
-            "its files");
+  EXPECT_EQ(
+      load_message({.source = FashionMnistSpec{"/nowhere"}}),
+      "data.root: Fashion-MNIST is not there, tried /nowhere/train-images-idx3-ubyte.gz; "
+      "install the Debian package dataset-fashion-mnist or set data.root to a folder that has "
+      "its files");
 }
 
 class Tensors : public testing::Test {
@@ -101,7 +102,8 @@ class Tensors : public testing::Test {
 };
 
 TEST_F(Tensors, NormalisationIsMeasuredOnTheTrainingRows) {
-  const DataSet data = load_data(save(at::tensor({{1.f, 5.f}, {3.f, 5.f}}), at::arange(2)));
+  const DataSet data =
+      load_data(save(at::tensor({1.f, 5.f, 3.f, 5.f}).view({2, 2}), at::arange(2)));
   EXPECT_EQ(data.mean, (std::vector<double>{2, 5}));
   EXPECT_EQ(data.std, (std::vector<double>{1, 1}));  // a constant column keeps its unit
   EXPECT_EQ(data.classes, 2);

@@ -11,7 +11,8 @@ namespace {
 
 std::string idx_header(std::initializer_list<int> sizes, char type = 8) {
   std::string bytes = {0, 0, type, static_cast<char>(sizes.size())};
-  for (const int size : sizes) bytes += {0, 0, static_cast<char>(size >> 8), static_cast<char>(size)};
+  for (const int size : sizes)
+    bytes += {0, 0, static_cast<char>(size >> 8), static_cast<char>(size)};
   return bytes;
 }
 

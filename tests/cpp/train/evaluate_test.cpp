@@ -1,6 +1,5 @@
 #include "train/evaluate.h"
 
-
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 

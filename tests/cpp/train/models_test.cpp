@@ -15,9 +15,8 @@ int64_t parameters(const NetworkPtr& network) {
 
 TEST(Models, MapABatchToLogits) {
   const std::vector<int64_t> shape = {1, 28, 28};
-  for (const ModelSpec& spec :
-       {ModelSpec(MlpSpec{}), ModelSpec(ResNetSpec{}), ModelSpec(MobileNetV2Spec{}),
-        ModelSpec(VitSpec{})}) {
+  for (const ModelSpec& spec : {ModelSpec(MlpSpec{}), ModelSpec(ResNetSpec{}),
+                                ModelSpec(MobileNetV2Spec{}), ModelSpec(VitSpec{})}) {
     const NetworkPtr network = make_network(spec, shape, 10);
     const at::Tensor logits = network->forward(at::zeros({2, 1, 28, 28}));
     EXPECT_EQ(logits.sizes(), (std::vector<int64_t>{2, 10})) << spec.index();

@@ -10,9 +10,7 @@ using Kind = ScheduleSpec::Kind;
 // The curves are sums of a few doubles below 1: 4 roundings of 1.1e-16 each.
 constexpr double kRounding = 5e-16;
 
-TEST(RateFactor, Constant) {
-  EXPECT_EQ(rate_factor({.kind = Kind::constant}, 7, 10, 5), 1.0);
-}
+TEST(RateFactor, Constant) { EXPECT_EQ(rate_factor({.kind = Kind::constant}, 7, 10, 5), 1.0); }
 
 TEST(RateFactor, StepCutsEveryNEpochs) {
   const ScheduleSpec spec{.kind = Kind::step, .every = 2, .gamma = 0.5};

@@ -37,9 +37,13 @@ TEST(TensorFile, KeepsEveryTypeShapeAndBit) {
 TEST(TensorFile, CopyingNamesWhatDoesNotFit) {
   const NamedTensors model = {{"a", at::zeros({2})}};
   EXPECT_EQ(message([&] { copy_values({}, model, "x"); }), "x: has no tensor 'a'");
-  EXPECT_EQ(message([&] { copy_values({{"a", at::zeros({3})}}, model, "x"); }),
+  EXPECT_EQ(message([&] {
+              copy_values({{"a", at::zeros({3})}}, model, "x");
+            }),
             "x: tensor 'a' has another shape than the model of the job");
-  EXPECT_EQ(message([&] { copy_values({{"a", at::ones({2})}, {"b", at::zeros({1})}}, model, "x"); }),
+  EXPECT_EQ(message([&] {
+              copy_values({{"a", at::ones({2})}, {"b", at::zeros({1})}}, model, "x");
+            }),
             "x: tensor 'b' belongs to no part of the model");
 }
 

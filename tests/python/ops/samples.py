@@ -1,0 +1,124 @@
+"""Sample arguments of every operator: {name: [(arguments, keywords), ...]}."""
+
+import torch
+
+from ops.chains import quantizer, random_chain
+from ops.test_conv_int import geometry, random_codes
+
+ONE, ZERO = torch.tensor([0.05]), torch.tensor([3], dtype=torch.int32)
+UNSIGNED = {"quant_min": 0, "quant_max": 255}
+
+
+def _channels(count):
+    return torch.linspace(0.01, 0.1, count), torch.arange(count, dtype=torch.int32)
+
+
+def _elementwise(grad=False):
+    image = torch.randn(2, 24, 5, 3)
+    last = image.contiguous(memory_format=torch.channels_last)
+    found = [((image, ONE, ZERO), {"axis": -1} | UNSIGNED)]
+    found.append(((last, *_channels(24)), {"axis": 1} | UNSIGNED))
+    found.append(((torch.randn(7, 9), *_channels(7)), {"axis": 0, "quant_min": -8, "quant_max": 7}))
+    if not grad:
+        return found
+    return [((torch.randn_like(a[0]), *a), k) for a, k in found]
+
+
+def _differentiable():
+    return [((a[0].requires_grad_(), *a[1:]), k) for a, k in _elementwise()]
+
+
+def _chains():
+    found = [random_chain((2, 24, 5, 3), 1, "relu")]
+    found.append(random_chain((2, 8, 5, 3), 1, "leaky_relu", torch.uint8, prelu=True))
+    found.append(random_chain((6, 10), 1, "clamp", torch.float32))
+    return found
+
+
+def _statistics():
+    return [((c.acc, c.multiplier, c.bias), {"axis": c.axis}) for c in _chains()]
+
+
+def _bn_act_quantize():
+    scale, zero, _ = quantizer()
+    return [
+        ((*c.tensors(), scale, zero), c.keywords() | UNSIGNED | {"observe": True})
+        for c in _chains()
+    ]
+
+
+def _backward():
+    scale, zero, _ = quantizer()
+    found = []
+    for c in _chains():
+        count = c.acc.shape[c.axis]
+        batch_norm = torch.rand(count) * 1e-3, torch.randn(count), torch.randn(count)
+        flags = UNSIGNED | {"through_statistics": True, "residual_grad": c.residual is not None}
+        tensors = torch.randn_like(c.acc), *c.tensors(), scale, zero, *batch_norm
+        found.append((tensors, c.keywords() | flags))
+    flags = UNSIGNED | {"through_statistics": False, "residual_grad": False}
+    tensors = torch.randn_like(c.acc), *c.tensors(), None, None, None, None, None
+    return [*found, (tensors, c.keywords() | flags)]
+
+
+def _conv_int():
+    codes = random_codes((2, 8, 7, 6), torch.uint8)
+    found = [((codes, 3, random_codes((4, 8, 3, 3), torch.int8)), geometry(2, 2, 1))]
+    line = random_codes((2, 6, 9), torch.int8)
+    found.append(((line, -3, random_codes((6, 1, 3), torch.int8)), geometry(1, groups=6)))
+    up = geometry(2, 2, 1, output_padding=1, transposed=True)
+    found.append(((codes, 3, random_codes((8, 4, 3, 3), torch.int8)), up))
+    found.append(((codes[0], 3, random_codes((4, 8, 3, 3), torch.int8)), geometry(2)))
+    return found
+
+
+def _observe():
+    def state(count):
+        return torch.zeros(count), torch.zeros(count), torch.zeros(1, dtype=torch.int64)
+
+    x = torch.randn(2, 5, 3)
+    return [
+        ((x, *state(1)), {"axis": -1, "momentum": 0.1}),
+        ((x, *state(5)), {"axis": 1, "momentum": 1.0}),
+    ]
+
+
+def samples():
+    codes = torch.randint(0, 256, (2, 8, 3, 3), dtype=torch.uint8)
+    low, high = torch.tensor([-1.0, 0.0]), torch.tensor([2.0, 0.5])
+    chosen = {"bits": 8, "is_signed": True, "narrow": True, "symmetric": True}
+    weight = {"axis": 0, "groups": 1, "bits": 4, "narrow": False, "power_of_two": True}
+    lines = random_codes((2, 3, 16), torch.uint8), 7, random_codes((5, 16), torch.int8)
+    scale, zero, _ = quantizer()
+    five = [torch.rand(5) for _ in range(6)]
+    return {
+        "fake_quantize": _elementwise() + _differentiable(),
+        "fake_quantize_backward": _elementwise(grad=True),
+        "quantize": _elementwise() + _differentiable(),
+        "dequantize": [
+            ((codes, ONE, ZERO), {"axis": -1}),
+            ((codes, *_channels(8)), {"axis": 1}),
+        ],
+        "observe_minmax_": _observe(),
+        "choose_qparams": [((low, high), chosen | {"power_of_two": False})],
+        "quantize_weight": [
+            ((torch.randn(6, 4, 3, 3),), weight),
+            ((torch.randn(6, 4, 3),), weight | {"axis": 1, "groups": 2}),
+            ((torch.randn(6, 4),), weight | {"axis": -1}),
+        ],
+        "lookup": [((codes, torch.randn(256)), {"quant_min": 0})],
+        "conv_int": _conv_int(),
+        "linear_int": [(lines, {})],
+        "requantize": [
+            ((c.acc, c.multiplier, c.bias, scale, zero), {"axis": c.axis} | UNSIGNED)
+            for c in _chains()
+        ],
+        "batch_statistics": _statistics(),
+        "fold_batch_norm": [
+            (tuple(five), {"eps": 1e-5}),
+            ((None,) * 4 + (*five[:2],), {"eps": 0.0}),
+        ],
+        "bn_act": [(c.tensors(), c.keywords()) for c in _chains()],
+        "bn_act_quantize": _bn_act_quantize(),
+        "bn_act_quantize_backward": _backward(),
+    }

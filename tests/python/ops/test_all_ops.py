@@ -1,0 +1,111 @@
+"""What holds for every operator of the namespace."""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from ops.library import load
+from ops.samples import samples
+
+load()
+NAMES = sorted(
+    name.removeprefix("qat_ext::").split(".")[0]
+    for name in torch._C._dispatch_get_all_op_names()
+    if name.startswith("qat_ext::")
+)
+
+
+def test_there_are_operators():
+    assert len(NAMES) >= 16
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_opcheck(ops, name):
+    torch.manual_seed(0)
+    known = samples()
+    assert name in known, f"give {name} sample arguments in tests/python/ops/samples.py"
+    for arguments, keywords in known[name]:
+        torch.library.opcheck(getattr(ops, name).default, arguments, keywords)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("key", ["CPU", "Meta", "Autograd", "AutocastCPU", "AutocastCUDA"])
+def test_every_key_has_a_kernel(name, key):
+    assert torch._C._dispatch_has_kernel_for_dispatch_key(f"qat_ext::{name}", key)
+
+
+def digests():
+    """{operator: hash of the bytes that its samples give}."""
+    torch.manual_seed(0)
+    ops, found = load(), {}
+    for name, calls in samples().items():
+        sha = hashlib.sha256()
+        for arguments, keywords in calls + larger(name):
+            with torch.no_grad():
+                results = getattr(ops, name)(*arguments, **keywords)
+            if results is None:  # in place
+                results = arguments[1:3]
+            for result in [results] if isinstance(results, torch.Tensor) else results:
+                sha.update(result.detach().contiguous().numpy().tobytes())
+        found[name] = sha.hexdigest()
+    return found
+
+
+def larger(name):
+    """More elements than one thread's share, for the operators that reduce."""
+    from ops.chains import random_chain
+
+    chain = random_chain((8, 24, 40, 40), 1)
+    if name == "batch_statistics":
+        return [((chain.acc, chain.multiplier, chain.bias), {"axis": 1})]
+    if name == "bn_act":
+        return [(chain.tensors(), chain.keywords())]
+    return []
+
+
+def digests_under(**environment):
+    run = subprocess.run(
+        [
+            sys.executable,
+            "-c",
+            "import json, ops.test_all_ops as t; print(json.dumps(t.digests()))",
+        ],
+        cwd=Path(__file__).parents[1],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if "this machine does not have" in run.stderr:
+        pytest.skip(run.stderr.strip().splitlines()[-1])
+    assert run.returncode == 0, run.stderr[-2000:]
+    return json.loads(run.stdout.splitlines()[-1])
+
+
+@pytest.fixture(scope="module")
+def portable():
+    return digests_under(QAT_CPU_CAPABILITY="generic", OMP_NUM_THREADS="1")
+
+
+@pytest.mark.parametrize("capability", ["avx2", "avx512"])
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_instruction_sets_and_threads_give_the_same_bits(portable, capability, threads):
+    assert digests_under(QAT_CPU_CAPABILITY=capability, OMP_NUM_THREADS=threads) == portable
+
+
+def test_an_unknown_instruction_set_is_refused():
+    run = subprocess.run(
+        [sys.executable, "-c", "import ops.test_all_ops as t; t.digests()"],
+        cwd=Path(__file__).parents[1],
+        env=os.environ | {"QAT_CPU_CAPABILITY": "sse9"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "QAT_CPU_CAPABILITY: expected generic, avx2 or avx512, got 'sse9'." in run.stderr
