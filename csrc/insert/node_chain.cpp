@@ -29,6 +29,9 @@ struct ChainScalars {
   bool has_batch_norm, through_statistics, residual_is_codes, quantized;
   numerics::QuantParams residual_params;
   numerics::IntFormat residual_format, format;
+  // Which gradients are wanted. AutogradContext::needs_input_grad counts edges, and absent operands
+  // have none.
+  bool gamma_grad, beta_grad, residual_grad, slope_grad;
 };
 
 constexpr size_t kSavedCount = 12;
@@ -91,15 +94,21 @@ using OptionalTensor = std::optional<at::Tensor>;
 
 struct ChainNode : Function<ChainNode> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& source,
-                            const OptionalTensor& /*gamma*/, const OptionalTensor& /*beta*/,
-                            const OptionalTensor& /*residual*/, const OptionalTensor& /*slope*/,
+                            const OptionalTensor& gamma, const OptionalTensor& beta,
+                            const OptionalTensor& residual, const OptionalTensor& slope,
                             const Chain& chain, const Nominal& nominal, Outcome outcome,
                             const QuantizeTo* to) {
     const Codes* target = outcome == Outcome::codes ? &to->target : nullptr;
     auto saved = tensors_of(chain, target);
     TORCH_INTERNAL_ASSERT(saved.size() == kSavedCount);
     ctx->save_for_backward(std::move(saved));
-    ctx->saved_data["chain"] = Held<ChainScalars>::hold(scalars_of(chain, target));
+    ChainScalars scalars = scalars_of(chain, target);
+    const auto wanted = [](const OptionalTensor& t) { return t && t->requires_grad(); };
+    scalars.gamma_grad = wanted(gamma);
+    scalars.beta_grad = wanted(beta);
+    scalars.residual_grad = wanted(residual);
+    scalars.slope_grad = wanted(slope);
+    ctx->saved_data["chain"] = Held<ChainScalars>::hold(scalars);
     switch (outcome) {
       case Outcome::pending: {
         auto payload = std::make_shared<Payload>();
@@ -124,17 +133,14 @@ struct ChainNode : Function<ChainNode> {
     to.format = scalars.format;
     to.scale = saved[10];
     to.zero_point = saved[11];
-    const bool residual_grad = chain.residual.defined() && ctx->needs_input_grad(3);
     auto [d_value, d_residual, sum_dy, sum_dy_xhat, d_slope] =
-        call::bn_act_backward(grads[0], chain, to, residual_grad);
+        call::bn_act_backward(grads[0], chain, to, scalars.residual_grad);
     variable_list out(9);
     out[0] = d_value;
-    if (scalars.has_batch_norm) {
-      if (ctx->needs_input_grad(1)) out[1] = sum_dy_xhat;
-      if (ctx->needs_input_grad(2)) out[2] = sum_dy;
-    }
-    if (residual_grad) out[3] = d_residual;
-    if (chain.slope.defined() && ctx->needs_input_grad(4)) out[4] = d_slope;
+    if (scalars.gamma_grad) out[1] = sum_dy_xhat;
+    if (scalars.beta_grad) out[2] = sum_dy;
+    if (scalars.residual_grad) out[3] = d_residual;
+    if (scalars.slope_grad) out[4] = d_slope;
     return out;
   }
 };

@@ -34,7 +34,16 @@ at::Tensor layer_output(const at::Tensor& acc, const at::Tensor& input, const Qu
   return make_like(std::move(payload), nominal, input.device());
 }
 
-void save_layer(AutogradContext* ctx, const at::Tensor& input, const QuantizedWeight& w) {
+// Which of a layer's gradients somebody wants. AutogradContext::needs_input_grad counts edges, and
+// an absent bias has none.
+struct Wanted {
+  bool input, weight, bias;
+};
+
+void save_layer(AutogradContext* ctx, const at::Tensor& input, const at::Tensor& weight,
+                const OptionalTensor& bias, const QuantizedWeight& w) {
+  ctx->saved_data["wanted"] = Held<Wanted>::hold(
+      {input.requires_grad(), weight.requires_grad(), bias && bias->requires_grad()});
   const Codes& codes = *payload_of(input)->codes;
   ctx->save_for_backward({codes.codes, codes.scale, codes.zero_point, w.codes, w.scale});
 }
@@ -67,10 +76,10 @@ at::Tensor saved_weight(const variable_list& saved, const ConvGeometry* geometry
 }
 
 struct ConvNode : Function<ConvNode> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& input, const at::Tensor&,
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& input, const at::Tensor& weight,
                             const OptionalTensor& bias, const QuantizedWeight& codes,
                             const ConvGeometry& geometry, bool channels_last) {
-    save_layer(ctx, input, codes);
+    save_layer(ctx, input, weight, bias, codes);
     ctx->saved_data["geometry"] = Held<ConvGeometry>::hold(geometry);
     const at::Tensor acc = call::conv_int(*payload_of(input)->codes, codes.codes, geometry);
     return layer_output(acc, input, codes, bias, 1, Nominal::dense(acc.sizes(), channels_last));
@@ -78,37 +87,36 @@ struct ConvNode : Function<ConvNode> {
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
     const auto& g = Held<ConvGeometry>::get(ctx->saved_data["geometry"]);
-    const bool need_input = ctx->needs_input_grad(0);
-    const bool need_weight = ctx->needs_input_grad(1);
-    const bool need_bias = ctx->needs_input_grad(2);
+    const auto& wanted = Held<Wanted>::get(ctx->saved_data["wanted"]);
     const int64_t channels = grads[0].size(1);
     auto [d_input, d_weight, d_bias] = at::convolution_backward(
         grads[0], saved_input(saved), saved_weight(saved, &g), at::IntArrayRef({channels}),
         g.stride, g.padding, g.dilation, g.transposed, g.output_padding, g.groups,
-        {need_input, need_weight, need_bias});
+        {wanted.input, wanted.weight, wanted.bias});
     return {d_input, d_weight, d_bias, {}, {}, {}};
   }
 };
 
 struct LinearNode : Function<LinearNode> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& input, const at::Tensor&,
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& input, const at::Tensor& weight,
                             const OptionalTensor& bias, const QuantizedWeight& codes) {
-    save_layer(ctx, input, codes);
+    save_layer(ctx, input, weight, bias, codes);
     const at::Tensor acc = call::linear_int(*payload_of(input)->codes, codes.codes);
     return layer_output(acc, input, codes, bias, acc.dim() - 1, Nominal::dense(acc.sizes(), false));
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
+    const auto& wanted = Held<Wanted>::get(ctx->saved_data["wanted"]);
     const at::Tensor& grad = grads[0];
     const at::Tensor rows = grad.reshape({-1, grad.size(-1)});
     at::Tensor d_input, d_weight, d_bias;
-    if (ctx->needs_input_grad(0)) {
+    if (wanted.input) {
       d_input = at::mm(rows, saved_weight(saved, nullptr)).view(saved[0].sizes());
     }
-    if (ctx->needs_input_grad(1)) {
+    if (wanted.weight) {
       d_weight = at::mm(rows.t(), saved_input(saved).reshape({rows.size(0), -1}));
     }
-    if (ctx->needs_input_grad(2)) d_bias = rows.sum(0);
+    if (wanted.bias) d_bias = rows.sum(0);
     return {d_input, d_weight, d_bias, {}};
   }
 };

@@ -41,7 +41,7 @@ variable_list stand_ins(const ReplaySpec& spec, const variable_list& saved) {
 }
 
 struct ReplayNode : Function<ReplayNode> {
-  static variable_list forward(AutogradContext* ctx, variable_list inputs, const ReplaySpec& spec,
+  static variable_list forward(AutogradContext* ctx, at::TensorList inputs, const ReplaySpec& spec,
                                const std::vector<ReplayOutput>& outputs) {
     variable_list saved;
     for (size_t i = 0; spec.uses_values && i < inputs.size(); ++i) {
@@ -87,7 +87,7 @@ std::vector<at::Tensor> replay(const Replay& replay, const std::vector<ReplayOut
     spec.sizes.push_back(input.sizes().vec());
     spec.is_codes.push_back(payload_of(input) != nullptr);
   }
-  return ReplayNode::apply(replay.inputs, spec, outputs);
+  return ReplayNode::apply(at::TensorList(replay.inputs), spec, outputs);
 }
 
 }  // namespace qat::insert

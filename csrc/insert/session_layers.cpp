@@ -26,7 +26,9 @@ at::Tensor tensor_argument(const capture::Arguments& arguments, std::optional<si
 }
 
 bool hooked(const at::Tensor& tensor) {
-  return !torch::autograd::impl::hooks(tensor).empty() || tensor.retains_grad();
+  namespace impl = torch::autograd::impl;
+  if (impl::get_autograd_meta(tensor) == nullptr) return false;
+  return !impl::hooks(tensor).empty() || tensor.retains_grad();
 }
 
 at::Tensor real_float(const at::Tensor& tensor) { return realize(tensor).to(at::kFloat); }

@@ -12,8 +12,11 @@ class Rows : public BatchSource {
  public:
   int64_t batches() const override { return 2; }
   Batch batch(int64_t, int64_t index) override {
-    return {at::one_hot(index == 0 ? at::tensor({0, 1, 1}) : at::tensor({0}), 3).to(at::kFloat),
-            index == 0 ? at::tensor({0, 1, 0}) : at::tensor({0})};
+    const std::vector<int64_t> predicted =
+        index == 0 ? std::vector<int64_t>{0, 1, 1} : std::vector<int64_t>{0};
+    const std::vector<int64_t> truth =
+        index == 0 ? std::vector<int64_t>{0, 1, 0} : std::vector<int64_t>{0};
+    return {at::eye(3).index_select(0, at::tensor(predicted)), at::tensor(truth)};
   }
 };
 

@@ -23,7 +23,7 @@ TEST(TensorFile, KeepsEveryTypeShapeAndBit) {
   const NamedTensors tensors = {{"a", at::rand({2, 3}).t()},
                                 {"b", at::scalar_tensor(7, at::kLong)},
                                 {"c", at::tensor({1, 2}, at::kByte)},
-                                {"d", at::tensor({true, false})}};
+                                {"d", at::tensor({1, 0}).to(at::kBool)}};
   save_tensors(path, tensors, {{"format", "pt"}});
   const TensorFile file = load_tensors(path);
   EXPECT_EQ(file.metadata.at("format"), "pt");
