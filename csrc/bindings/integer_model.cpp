@@ -19,8 +19,7 @@ namespace {
 
 using Names = std::vector<std::string>;
 
-Names input_names(const IntegerModel& integer) {
-  const graph::Graph& graph = integer.model().graph;
+Names input_names(const graph::Graph& graph) {
   Names names;
   for (const int64_t index : graph.inputs) names.push_back(graph.values.at(index).name);
   return names;
@@ -42,6 +41,21 @@ void set_output_names(IntegerModel& integer, const Names& names) {
                 " outputs, got " + std::to_string(names.size()) + " names");
   }
   graph.output_names = names;
+}
+
+// The integer model with the names that lowering gives: convert() in Python names inputs and
+// outputs after the arguments and results of the user's forward, which verify would count as a
+// difference.
+VerifyReport verify_numbers(PreparedModel& prepared, const IntegerModel& integer,
+                            const std::vector<TensorList>& batches) {
+  prepared.access().train(false);
+  const graph::Graph lowered = convert(prepared).model().graph;
+  IntegerModel renamed{graph::Model(integer.model())};
+  if (renamed.model().graph.inputs.size() == lowered.inputs.size()) {
+    set_input_names(renamed, input_names(lowered));
+  }
+  renamed.model().graph.output_names = lowered.output_names;
+  return verify(prepared, renamed, batches);
 }
 
 std::vector<std::pair<std::string, std::string>> nodes(const IntegerModel& integer) {
@@ -67,7 +81,10 @@ void add_integer_model(py::module_& module) {
            py::arg("inputs"), py::arg("kind"), NoGil())
       .def("integer_fraction", &IntegerModel::integer_fraction)
       .def("nodes", &nodes)
-      .def_property("input_names", &input_names, &set_input_names)
+      .def_property(
+          "input_names",
+          [](const IntegerModel& integer) { return input_names(integer.model().graph); },
+          &set_input_names)
       .def_property(
           "output_names",
           [](const IntegerModel& integer) { return integer.model().graph.output_names; },
@@ -83,7 +100,7 @@ void add_integer_model(py::module_& module) {
       .def_readonly("differing_parameters", &VerifyReport::differing_parameters)
       .def_readonly("first_difference", &VerifyReport::first_difference);
   module.def("convert", &convert, py::arg("prepared"), NoGil());
-  module.def("verify", &verify, py::arg("prepared"), py::arg("integer"), py::arg("batches"),
+  module.def("verify", &verify_numbers, py::arg("prepared"), py::arg("integer"), py::arg("batches"),
              NoGil());
 }
 

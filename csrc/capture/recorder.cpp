@@ -18,6 +18,19 @@ std::vector<graph::Affine> integers_of(const c10::IValue& value) {
   return {};
 }
 
+// nullptr for tensors without memory of their own (functorch's wrappers).
+const c10::StorageImpl* storage_of(const at::Tensor& tensor) {
+  return tensor.has_storage() ? tensor.storage().unsafeGetStorageImpl() : nullptr;
+}
+
+// Operators that take a tensor for its shape and type alone.
+bool reads_only_metadata(const std::string& stem) {
+  static const std::set<std::string> stems{"new_zeros",  "new_ones",  "new_full",  "new_empty",
+                                           "zeros_like", "ones_like", "full_like", "empty_like"};
+  const auto at = stem.rfind(':');
+  return stems.count(at == std::string::npos ? stem : stem.substr(at + 1)) > 0;
+}
+
 bool writes(const c10::FunctionSchema& schema, size_t index) {
   const auto* alias = schema.arguments()[index].alias_info();
   return alias != nullptr && alias->isWrite();
@@ -79,6 +92,8 @@ int64_t Recorder::value_of(const at::Tensor& tensor, const TraceNode* user) {
     }
     return known->second;
   }
+  const int64_t twin = twin_of(tensor);
+  if (twin != kNoValue) return ids_[tensor.unsafeGetTensorImpl()] = twin;
   TraceValue value;
   const auto parameter = parameter_names_.find(tensor.unsafeGetTensorImpl());
   if (parameter != parameter_names_.end()) {
@@ -86,9 +101,29 @@ int64_t Recorder::value_of(const at::Tensor& tensor, const TraceNode* user) {
     value.parameter = parameter->second;
   } else {
     value.source = Source::constant;
-    value.constant = tensor.detach();
+    value.constant =
+        scratch_.count(storage_of(tensor)) > 0 ? tensor.detach().clone() : tensor.detach();
   }
   return new_value(tensor, std::move(value));
+}
+
+// The recorded tensor over the very same memory: factory functions of the C++ front end and .data
+// hand out a copy of the tensor object that no operator made.
+int64_t Recorder::twin_of(const at::Tensor& tensor) const {
+  const auto* storage = storage_of(tensor);
+  if (storage == nullptr || parameter_names_.count(tensor.unsafeGetTensorImpl()) > 0) {
+    return kNoValue;
+  }
+  for (size_t i = alive_.size(); i-- > 0;) {
+    const at::Tensor& other = alive_[i];
+    const bool same = storage_of(other) == storage && other.sizes() == tensor.sizes() &&
+                      other.strides() == tensor.strides() &&
+                      other.storage_offset() == tensor.storage_offset() &&
+                      other.scalar_type() == tensor.scalar_type();
+    const auto id = ids_.find(other.unsafeGetTensorImpl());
+    if (same && id != ids_.end() && !overwritten_[id->second]) return id->second;
+  }
+  return kNoValue;
 }
 
 TraceArgument Recorder::argument(const c10::IValue& value, const TraceNode& node) {
@@ -152,14 +187,28 @@ void Recorder::name_node(TraceNode& node) {
   for (const int64_t id : node.outputs) ancestors_[id] = ancestor;
 }
 
-void Recorder::retire_aliases(const at::Tensor& written) {
-  if (!written.has_storage()) return;
-  const auto* storage = written.storage().unsafeGetStorageImpl();
+// A tensor that the forward fills by itself, from neither the input nor a parameter (a mask put
+// together by slices): its readers take it as a constant, in the state in which they find it.
+bool Recorder::is_scratch(const at::Tensor& written) const {
+  const auto id = ids_.find(written.unsafeGetTensorImpl());
+  if (id == ids_.end()) return parameter_names_.count(written.unsafeGetTensorImpl()) == 0;
+  const TraceValue& value = trace_.values[id->second];
+  return !value.depends_on_input && value.parameter.empty();
+}
+
+void Recorder::forget_aliases(const at::Tensor& written) {
+  const auto* storage = storage_of(written);
+  scratch_.insert(storage);
   for (const at::Tensor& other : alive_) {
-    if (other.unsafeGetTensorImpl() == written.unsafeGetTensorImpl() || !other.has_storage() ||
-        other.storage().unsafeGetStorageImpl() != storage) {
-      continue;
-    }
+    if (storage_of(other) == storage) ids_.erase(other.unsafeGetTensorImpl());
+  }
+}
+
+void Recorder::retire_aliases(const at::Tensor& written) {
+  const auto* storage = storage_of(written);
+  for (const at::Tensor& other : alive_) {
+    const bool same = other.unsafeGetTensorImpl() == written.unsafeGetTensorImpl();
+    if (same || storage_of(other) != storage) continue;
     const auto id = ids_.find(other.unsafeGetTensorImpl());
     if (id != ids_.end()) overwritten_[id->second] = true;
   }
@@ -173,7 +222,7 @@ void Recorder::record_outputs(TraceNode& node, const torch::jit::Stack& stack,
     value.index = static_cast<int64_t>(trace_.nodes.size());
     for (const int64_t id : node.inputs()) {
       const TraceValue& input = trace_.values[id];
-      value.depends_on_input |= input.depends_on_input;
+      value.depends_on_input |= input.depends_on_input && !reads_only_metadata(node.stem);
       if (value.parameter.empty() && !input.depends_on_input) value.parameter = input.parameter;
     }
     if (value.depends_on_input) value.parameter.clear();
@@ -199,6 +248,11 @@ void Recorder::handle(const c10::OperatorHandle& op, torch::jit::Stack& stack) {
   at::Tensor written;
   for (size_t i = 0; i < count; ++i) {
     if (writes(schema, i) && stack[first + i].isTensor()) written = stack[first + i].toTensor();
+  }
+  if (written.defined() && is_scratch(written)) {
+    op.callBoxed(&stack);
+    forget_aliases(written);
+    return;
   }
   TraceNode node(known.in_place ? functional(op) : op);
   node.kind = known.kind;

@@ -2,6 +2,7 @@
 // The handler that writes a Trace.
 
 #include <map>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -24,6 +25,9 @@ class Recorder final : public insert::Handler {
   TraceArgument argument(const c10::IValue& value, const TraceNode& node);
   void name_node(TraceNode& node);
   void record_outputs(TraceNode& node, const torch::jit::Stack& stack, const at::Tensor& written);
+  int64_t twin_of(const at::Tensor& tensor) const;
+  bool is_scratch(const at::Tensor& written) const;
+  void forget_aliases(const at::Tensor& written);
   void retire_aliases(const at::Tensor& written);
   std::string unique_name(const std::string& wanted);
 
@@ -31,10 +35,11 @@ class Recorder final : public insert::Handler {
   SiteKeys keys_;
   std::unordered_map<const c10::TensorImpl*, std::string> parameter_names_;
   std::unordered_map<const c10::TensorImpl*, int64_t> ids_;
-  std::vector<Ancestor> ancestors_;        // per value
-  std::vector<std::string> value_module_;  // per ancestor's order: the module's name
-  std::vector<bool> overwritten_;          // per value: its memory was written through an alias
-  std::vector<at::Tensor> alive_;          // addresses must not be reused while recording
+  std::vector<Ancestor> ancestors_;            // per value
+  std::vector<std::string> value_module_;      // per ancestor's order: the module's name
+  std::vector<bool> overwritten_;              // per value: its memory was written through an alias
+  std::vector<at::Tensor> alive_;              // addresses must not be reused while recording
+  std::set<const c10::StorageImpl*> scratch_;  // written by the forward itself
   std::map<std::string, int64_t> names_;
 };
 

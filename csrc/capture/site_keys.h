@@ -27,8 +27,8 @@ class SiteKeys {
 
   struct Site {
     uint64_t key;
-    Ancestor ancestor;  // of the results
-    int64_t repeat;     // how many earlier calls were equal but for this counter
+    Ancestor ancestor;   // of the results
+    int64_t repeat;      // how many earlier calls were equal but for this counter
     uint64_t first_key;  // the key with repeat 0
   };
 

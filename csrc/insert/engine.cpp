@@ -59,9 +59,12 @@ capture::Trace capture_model(ModelAccess& access, const std::vector<TensorList>&
   require_examples(examples);
   StateKeeper keeper(access);
   access.train(true);
-  // The training forward must run at all; what it adds to the eval graph runs in float.
-  const int64_t batch = std::max<int64_t>(2, capture::batch_of(examples[0]));
-  capture::record(access, capture::with_batch(examples[0], batch));
+  {
+    // The training forward must run at all; what it adds to the eval graph will run in float.
+    at::NoGradGuard no_grad;
+    const int64_t batch = std::max<int64_t>(2, capture::batch_of(examples[0]));
+    access.forward(capture::with_batch(examples[0], batch));
+  }
   access.train(false);
   capture::Trace trace = capture::record_eval(access, examples[0]);
   for (size_t i = 1; i < examples.size(); ++i) {

@@ -237,8 +237,14 @@ std::optional<Session::Results> Session::planned(Call& call) {
       return layout(call);
     case Kind::dropout:
       return dropout(call);
-    case Kind::identity:
+    case Kind::identity: {
+      // contiguous() promises strides, which a later view() relies on.
+      const auto* format = call.arguments.find("memory_format");
+      const bool moves =
+          format != nullptr && !call.operands[0].is_contiguous(format->toMemoryFormat());
+      if (moves) return layout(call);
       return Results{call.operands[0]};
+    }
     case Kind::other:
       break;
   }

@@ -68,7 +68,8 @@ class ModelAccess:
     def forward(self, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
         structure = self._live if self._live is not None else self._example(len(tensors))
         args, kwargs = structure.rebuild(tensors)
-        output = self.model(*args, **kwargs)
+        with fused_attention_off():
+            output = self.model(*args, **kwargs)
         flat, self._output = take_apart(output)
         if self._live is None:
             self.output_names = output_names(output)
@@ -90,6 +91,17 @@ class ModelAccess:
             if structure.count == count:
                 return structure
         raise _C.Error(f"prepare: no example has {count} tensors; give one to example_inputs")
+
+
+@contextlib.contextmanager
+def fused_attention_off() -> Iterator[None]:
+    """nn.MultiheadAttention's inference path hides its linear layers in one operator."""
+    enabled = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(enabled)
 
 
 @contextlib.contextmanager

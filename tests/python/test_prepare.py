@@ -185,7 +185,7 @@ def test_exception_while_preparing_arrives_unchanged():
 
 def test_torch_errors_keep_their_type_and_lose_the_backtrace():
     qmodel = qat.prepare(small(), torch.randn(4, 4))
-    with pytest.raises(RuntimeError) as caught:
+    with pytest.raises(ValueError, match="expected a last axis of 4") as caught:
         qmodel(torch.randn(4, 5))
     assert "frame #" not in str(caught.value)
 
@@ -208,10 +208,11 @@ def test_transformers_output():
     )  # fmt: skip
     model = transformers.BertForSequenceClassification(config)
     ids = torch.randint(0, 30, (2, 8))
-    qmodel = qat.prepare(model, {"input_ids": ids, "attention_mask": torch.ones_like(ids)})
-    result = qmodel(attention_mask=torch.ones_like(ids), input_ids=ids)
+    qmodel = qat.prepare(model, {"input_ids": ids})
+    result = qmodel(input_ids=ids, output_hidden_states=True)
     assert type(result).__name__ == "SequenceClassifierOutput"
     assert result.logits.shape == (2, 3)
+    assert [state.shape for state in result.hidden_states] == 2 * [(2, 8, 16)]
 
 
 @pytest.mark.parametrize(
