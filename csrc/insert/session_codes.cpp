@@ -49,6 +49,17 @@ std::vector<c10::IValue> copy_arguments(const capture::Arguments& arguments) {
   return copy;
 }
 
+// ATen's max pooling of bytes counts positions in bytes as well, and gives up on real images; every
+// code is exact as float32.
+std::vector<at::Tensor> move_codes(const c10::OperatorHandle& op,
+                                   const std::vector<c10::IValue>& arguments,
+                                   const at::Tensor& codes, bool in_float) {
+  if (!in_float) return call_with(op, arguments, {codes});
+  auto moved = call_with(op, arguments, {codes.to(at::kFloat)});
+  for (at::Tensor& part : moved) part = part.to(codes.scalar_type());
+  return moved;
+}
+
 bool is_view(const c10::OperatorHandle& op) {
   const auto& returns = op.schema().returns();
   return !returns.empty() && returns[0].alias_info() != nullptr;
@@ -218,7 +229,8 @@ std::optional<Session::Results> Session::layout(Call& call) {
     arguments[*index] = op.schema().name() == "aten::pad" ? c10::IValue(static_cast<double>(value))
                                                           : c10::IValue(at::Scalar(value));
   }
-  const auto moved = call_with(op, arguments, {to_nominal(codes.codes, Nominal::like(input))});
+  const auto moved = move_codes(op, arguments, to_nominal(codes.codes, Nominal::like(input)),
+                                /*in_float=*/call.known.kind == Kind::max_pool);
   const bool channels_last = input.suggest_memory_format() != at::MemoryFormat::Contiguous;
   std::vector<ReplayOutput> outputs;
   for (const at::Tensor& part : moved) {

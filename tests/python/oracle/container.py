@@ -15,7 +15,8 @@ import numpy as np
 MAX_HEADER = 64 << 20
 MAX_DEPTH = 32
 MAX_RANK = 8
-DTYPES = {"I8": np.int8, "U8": np.uint8, "F32": np.float32, "I64": np.int64, "BOOL": np.bool_}
+# In the order of their tensors in the data section.
+DTYPES = {"I64": np.int64, "F32": np.float32, "I8": np.int8, "U8": np.uint8, "BOOL": np.bool_}
 METADATA_KEYS = {"format", "numerics", "graph", "provenance", "sha256"}
 NAME = re.compile(r"[A-Za-z0-9_./#:-]{1,256}\Z")
 
@@ -121,15 +122,16 @@ def _check_digest(data: bytes, raw: bytes, digest: str) -> None:
 
 
 def _tensors(header: dict[str, Any], data: bytes) -> dict[str, np.ndarray]:
-    tensors: dict[str, np.ndarray] = {}
-    end = 0
-    for name in sorted(header):
-        entry = header[name]
+    for name, entry in header.items():
         require(NAME.match(name) is not None, f"tensor {name!r}: bad name")
         require_keys(entry, {"dtype", "shape", "data_offsets"}, name)
-        tensors[name], begin, stop = _tensor(name, entry, data)
-        require(0 <= begin - end < 8, f"{name}: starts at {begin}, the one before ends at {end}")
-        require(not any(data[end:begin]), f"{name}: the gap before it is not zero")
+        require(entry["dtype"] in list(DTYPES), f"{name}: unknown dtype {entry['dtype']!r}")
+    kinds = list(DTYPES)
+    tensors: dict[str, np.ndarray] = {}
+    end = 0
+    for name in sorted(header, key=lambda name: (kinds.index(header[name]["dtype"]), name)):
+        tensors[name], begin, stop = _tensor(name, header[name], data)
+        require(begin == end, f"{name}: starts at {begin}, the one before ends at {end}")
         end = stop
     require(end == len(data), f"file: data ends at {end}, the file at {len(data)}")
     return tensors
@@ -137,7 +139,6 @@ def _tensors(header: dict[str, Any], data: bytes) -> dict[str, np.ndarray]:
 
 def _tensor(name: str, entry: dict[str, Any], data: bytes) -> tuple[np.ndarray, int, int]:
     dtype, shape, offsets = entry["dtype"], entry["shape"], entry["data_offsets"]
-    require(isinstance(dtype, str) and dtype in DTYPES, f"{name}: unknown dtype {dtype!r}")
     for what, list_ in (("shape", shape), ("data_offsets", offsets)):
         require(
             isinstance(list_, list) and all(is_int(x) and x >= 0 for x in list_),
@@ -147,8 +148,8 @@ def _tensor(name: str, entry: dict[str, Any], data: bytes) -> tuple[np.ndarray, 
     require(len(offsets) == 2, f"{name}: data_offsets: two numbers are expected, got {offsets}")
     begin, end = offsets
     require(begin <= end <= len(data), f"{name}: {offsets} is outside the {len(data)} bytes")
-    require(begin % 8 == 0, f"{name}: offset {begin} is not a multiple of 8")
     kind = np.dtype(DTYPES[dtype])
+    require(begin % kind.itemsize == 0, f"{name}: {begin} is not a multiple of {kind.itemsize}")
     require(math.prod(shape) * kind.itemsize == end - begin, f"{name}: {shape} is not {offsets}")
     if dtype == "BOOL":
         require(set(data[begin:end]) <= {0, 1}, f"{name}: a boolean is 0 or 1")

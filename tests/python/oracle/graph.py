@@ -78,6 +78,17 @@ class Node:
         return [name for name in named if name is not None]
 
 
+def number(item: Any, where: str) -> float:
+    """A JSON number, or {"float": ...} for what JSON cannot write."""
+    if isinstance(item, dict):
+        require(list(item) == ["float"], f"{where}: a number is expected, got {item!r}")
+        known = item["float"] in ("inf", "-inf", "nan")
+        require(known, f"{where}: float: inf, -inf or nan is expected, got {item['float']!r}")
+        return float(item["float"])
+    require(is_int(item) or isinstance(item, float), f"{where}: a number is expected: {item!r}")
+    return float(item)
+
+
 def is_size(size: Any) -> bool:
     """`S`: an integer, or [a, c] with a != 0."""
     pair = isinstance(size, list) and len(size) == 2 and all(map(is_int, size))

@@ -10,7 +10,8 @@ from typing import Any, Sequence
 
 import numpy as np
 
-NAMES = {"int8": "I8", "uint8": "U8", "float32": "F32", "int64": "I64", "bool": "BOOL"}
+# In the order of their tensors in the data section.
+NAMES = {"int64": "I64", "float32": "F32", "int8": "I8", "uint8": "U8", "bool": "BOOL"}
 
 
 def codes(shape: Sequence[Any], scale: int, zero_point: int, form: str, name: str = "") -> dict:
@@ -56,9 +57,10 @@ def file_bytes(the_graph: dict, tensors: dict[str, np.ndarray], **metadata: str)
     """The whole file; `metadata` replaces single entries."""
     entries: dict[str, Any] = {}
     data = b""
-    for name in sorted(tensors):
-        data += bytes(-len(data) % 8)
-        array = np.asarray(tensors[name])
+    kinds = list(NAMES)
+    arrays = {name: np.asarray(tensor) for name, tensor in tensors.items()}
+    for name in sorted(arrays, key=lambda name: (kinds.index(arrays[name].dtype.name), name)):
+        array = arrays[name]
         raw = array.tobytes()
         entries[name] = {
             "dtype": NAMES[array.dtype.name],

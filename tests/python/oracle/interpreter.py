@@ -8,7 +8,7 @@ import numpy as np
 
 from . import accumulate, layout, pool, rules
 from .container import require
-from .graph import Node, Value
+from .graph import Node, Value, number
 from .model import Model
 
 # Called for an `aten` node with (node, its inputs, its arguments with every {"input": i} and
@@ -95,6 +95,8 @@ def _argument(item: Any, inputs: list[np.ndarray], batch: int | None) -> Any:
         return inputs[payload]
     if kind == "batch":
         return layout.resolve([payload], batch)[0]
+    if kind == "float":
+        return number(item, "aten")
     require(kind == "string", f"aten: unknown argument {item!r}")
     return payload
 
@@ -116,7 +118,8 @@ def _evaluate(model: Model, index: int, inputs: list[np.ndarray], batch: int | N
         function = {"add": np.add, "sub": np.subtract, "mul": np.multiply}[node.op]
         return function(x, inputs[1], dtype=np.float32)
     if node.op == "activation":
-        return rules.activation(x, a["kind"], a["p0"], a["p1"], a["slope"])
+        ends = [number(a[key], f"{node.name}: {key}") for key in ("p0", "p1")]
+        return rules.activation(x, a["kind"], *ends, a["slope"])
     if node.op == "affine":
         return rules.rescale(x, a["multiplier"], a["bias"], 1)
     if node.op in layout.OPERATORS:

@@ -167,9 +167,25 @@ def test_refused_offsets():
     for begin, end, data, message in (
         (0, 2, bytes(2), "is not"),
         (0, 1, bytes(0), "is outside"),
-        (1, 2, bytes(2), "not a multiple of 8"),
-        (8, 9, bytes(9), "the one before ends at 0"),
+        (1, 2, bytes(2), "x: starts at 1, the one before ends at 0"),
         (0, 1, bytes(2), "data ends at 1"),
     ):
         with pytest.raises(OracleError, match=message):
             parse(h.seal(good % (entry % (begin, end), "0" * 64), data))
+
+
+def test_tensors_lie_by_dtype_and_then_by_name():
+    entry = '"%s": {"dtype": "%s", "shape": [%d], "data_offsets": [%d, %d]}'
+    tail = '"__metadata__": {"format": "qat_ext/1", "numerics": "1", "graph": "{}", '
+    tail += '"provenance": "{}", "sha256": "' + "0" * 64 + '"}'
+
+    def file(*entries):
+        return h.seal("{" + ", ".join(entry % e for e in entries) + ", " + tail + "}", bytes(16))
+
+    # Only the graph, {}, is wrong with the first one.
+    with pytest.raises(OracleError, match="graph: the keys are"):
+        parse(file(("z", "I64", 1, 0, 8), ("b", "F32", 1, 8, 12), ("a", "I8", 4, 12, 16)))
+    with pytest.raises(OracleError, match="z: 4 is not a multiple of 8"):
+        parse(file(("a", "I8", 4, 0, 4), ("z", "I64", 1, 4, 12), ("b", "F32", 1, 12, 16)))
+    with pytest.raises(OracleError, match="a: starts at 4, the one before ends at 0"):
+        parse(file(("b", "F32", 1, 0, 4), ("a", "F32", 3, 4, 16)))

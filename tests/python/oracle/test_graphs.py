@@ -128,7 +128,8 @@ def test_rule_11_tables():
 
 
 def test_aten_needs_an_evaluator():
-    arguments = [{"input": 0}, 2, 0.5, [{"batch": [2, 1]}, None], {"string": "none"}, True]
+    arguments = [{"input": 0}, 2, 0.5, [{"batch": [2, 1]}, None], {"string": "none"}, True,
+                 {"float": "-inf"}]  # fmt: skip
     attributes = dict(schema="aten::f", arguments=arguments)
     model = single("aten", [h.plain([B])], h.plain([B]), **attributes)
     x = np.array([1, 2], F)
@@ -141,7 +142,17 @@ def test_aten_needs_an_evaluator():
         return [inputs[0] * F(2)]
 
     assert run(model, [x], double)[0].tolist() == [2, 4]
-    assert calls[0][0] is not None and calls[0][1:] == [2, 0.5, [5, None], "none", True]
+    assert calls[0][0] is not None
+    assert calls[0][1:] == [2, 0.5, [5, None], "none", True, -np.inf]
+
+
+def test_clamp_without_an_upper_end():
+    ends = dict(kind="clamp", p0=-1, p1={"float": "inf"}, slope=None)
+    model = single("activation", [h.plain([B])], h.plain([B]), **ends)
+    assert run(model, [np.array([-3, 0.5, 1e30], F)])[0].tolist() == [-1, 0.5, float(F(1e30))]
+    model = single("activation", [h.plain([B])], h.plain([B]), **{**ends, "p0": {"float": "huge"}})
+    with pytest.raises(OracleError, match="float: inf, -inf or nan is expected, got 'huge'"):
+        run(model, [np.zeros(1, F)])
 
 
 def test_constants():
