@@ -129,9 +129,10 @@ int64_t Recorder::twin_of(const at::Tensor& tensor) const {
 TraceArgument Recorder::argument(const c10::IValue& value, const TraceNode& node) {
   TraceArgument made;
   if (value.isTensor()) {
-    made.type = TraceArgument::Type::value;
-    made.values = {value.toTensor().defined() ? value_of(value.toTensor(), &node) : kNoValue};
-    if (made.values[0] == kNoValue) made.type = TraceArgument::Type::plain;
+    if (value.toTensor().defined()) {  // the C++ front end spells "no bias" as an undefined tensor
+      made.type = TraceArgument::Type::value;
+      made.values = {value_of(value.toTensor(), &node)};
+    }
   } else if (value.isTensorList()) {
     made.type = TraceArgument::Type::values;
     for (const at::Tensor& tensor : value.toTensorVector()) {

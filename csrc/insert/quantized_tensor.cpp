@@ -51,6 +51,25 @@ class QuantizedTensorImpl final : public c10::TensorImpl {
   }
 };
 
+uint32_t version_of(const at::Tensor& tensor) {
+  return tensor.is_inference() ? 0 : tensor._version();
+}
+
+// The real tensor with the history of the tensor itself: a pending chain is differentiated from its
+// source only where nobody comes between.
+at::Tensor evaluate_from(const at::Tensor& tensor) {
+  const Payload& payload = *payload_of(tensor);
+  if (payload.codes || !payload.chain->source.defined()) return evaluate(tensor);
+  if (has_own_history(tensor) && !has_hooks(tensor)) return evaluate(tensor);
+  Chain value;
+  {
+    at::NoGradGuard no_grad;
+    value.acc = evaluate(tensor);
+  }
+  value.source = tensor;
+  return make_real(std::move(value), Nominal::like(tensor));
+}
+
 QuantizedTensorImpl* impl_of(const at::Tensor& tensor) {
   return tensor.defined() ? dynamic_cast<QuantizedTensorImpl*>(tensor.unsafeGetTensorImpl())
                           : nullptr;
@@ -66,8 +85,6 @@ at::Tensor written_argument(const c10::FunctionSchema& schema, const c10::IValue
 
 }  // namespace
 
-Payload::Payload() : view_of(c10::intrusive_ptr<c10::TensorImpl>()) {}
-
 at::Tensor make_quantized_tensor(std::shared_ptr<Payload> payload, at::IntArrayRef sizes,
                                  at::IntArrayRef strides, c10::Device device) {
   return at::detail::make_tensor<QuantizedTensorImpl>(std::move(payload), sizes, strides, device);
@@ -78,30 +95,76 @@ Payload* payload_of(const at::Tensor& tensor) {
   return impl != nullptr ? impl->payload_.get() : nullptr;
 }
 
+void note_history(const at::Tensor& tensor) {
+  Payload* payload = payload_of(tensor);
+  if (payload == nullptr || payload->node_known) return;
+  payload->node_known = true;
+  payload->node = tensor.grad_fn();
+}
+
+bool has_own_history(const at::Tensor& tensor) {
+  const auto& node = tensor.grad_fn();
+  if (node == nullptr && tensor.requires_grad()) return false;  // made a leaf by somebody
+  return payload_of(tensor)->node.lock() == node;
+}
+
+void share_memory(const at::Tensor& view, const at::Tensor& base) {
+  Payload *of_view = payload_of(view), *of_base = payload_of(base);
+  if (of_view == nullptr || of_base == nullptr) return;
+  if (of_base->aliases == nullptr) of_base->aliases = std::make_shared<AliasGroup>();
+  of_view->aliases = of_base->aliases;
+  of_view->writes_seen = of_base->writes_seen;
+}
+
 void replace_contents(const at::Tensor& self, const at::Tensor& from) {
   auto* to = impl_of(self);
-  if (to->payload_->view_of.use_count() > 0) {
-    throw Error(
-        "in-place operator on a view of a quantized activation whose base is still in use: the "
-        "write cannot reach the base. Use the out-of-place operator instead.");
-  }
+  const auto aliases = to->payload_->aliases;
+  const auto record = to->payload_->record;
   to->payload_ = impl_of(from)->payload_;
+  if (aliases != nullptr) {
+    to->payload_->aliases = aliases;
+    to->payload_->writes_seen = ++aliases->writes;
+  }
+  to->payload_->record = record;
   if (from.requires_grad()) {
     torch::autograd::impl::set_gradient_edge(self, torch::autograd::impl::gradient_edge(from));
   }
+  note_history(from);
   self.unsafeGetTensorImpl()->bump_version();
+}
+
+void refresh(const at::Tensor& tensor) {
+  Payload* payload = payload_of(tensor);
+  if (payload == nullptr) return;
+  if (payload->aliases != nullptr && payload->aliases->writes != payload->writes_seen) {
+    throw Error(
+        "forward: an operator reads a quantized activation after an in-place operator changed a "
+        "view of it (or what it is a view of). Use the out-of-place operator, or clone() first.");
+  }
+  const at::Tensor real = payload->real.tensor;
+  if (!real.defined() || version_of(real) == payload->real.version) return;
+  const capture::Ancestor ancestor = payload->ancestor;
+  replace_contents(tensor, wrap_real(real));
+  payload = payload_of(tensor);
+  payload->ancestor = ancestor;
+  payload->real = {real, version_of(real), current_region(), tensor.grad_fn()};
 }
 
 at::Tensor realize(const at::Tensor& tensor) {
   Payload* payload = payload_of(tensor);
   if (payload == nullptr) return tensor;
-  // A tensor cached without history does not serve a reader that differentiates.
-  const bool needs_history = at::GradMode::is_enabled() && tensor.requires_grad();
-  if (payload->real.defined() && (!needs_history || payload->real.requires_grad())) {
-    return payload->real;
+  refresh(tensor);
+  payload = payload_of(tensor);
+  const bool history = at::GradMode::is_enabled() && tensor.requires_grad();
+  const RealCache& known = payload->real;
+  if (known.tensor.defined() && known.region == current_region()) {
+    // A tensor cached without history does not serve a reader that differentiates.
+    const bool serves = known.tensor.requires_grad() && known.below.lock() == tensor.grad_fn();
+    if (history && serves) return known.tensor;
+    if (!history) return tensor.requires_grad() ? known.tensor : known.tensor.detach();
   }
-  at::Tensor real = evaluate(tensor);
-  payload->real = real;
+  const at::Tensor real = evaluate_from(tensor);
+  payload->real = {real, version_of(real), current_region(), tensor.grad_fn()};
   return real;
 }
 
@@ -131,13 +194,8 @@ void call_on_real_tensors(const c10::OperatorHandle& op, torch::jit::Stack& stac
   for (size_t i = 0; i < count; ++i) {
     c10::IValue& value = stack[first + i];
     const at::Tensor target = written_argument(schema, value, i);
-    if (target.defined()) {
-      written = target;
-      // The cached real tensor must not change under other readers.
-      value = realize(target).clone();
-    } else {
-      realize_argument(value);
-    }
+    if (target.defined()) written = target;
+    realize_argument(value);
   }
   op.callBoxed(&stack);
   if (!written.defined() || stack.empty() || !stack.back().isTensor()) return;

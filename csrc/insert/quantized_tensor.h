@@ -9,6 +9,10 @@
 #include <memory>
 #include <optional>
 
+namespace torch::autograd {
+struct Node;
+}
+
 #include "capture/site_keys.h"
 #include "insert/mode.h"
 #include "numerics/activation.h"
@@ -50,17 +54,35 @@ struct Chain {
   }
 };
 
+struct ForwardRecord;  // insert/recompute.h
+
+// Quantized tensors that to the model share memory. A write through one outdates the others.
+struct AliasGroup {
+  int64_t writes = 0;
+};
+
+// The real tensor of a payload, kept for further readers.
+struct RealCache {
+  at::Tensor tensor;
+  uint32_t version = 0;                        // when it was evaluated
+  int64_t region = 0;                          // Note [Recomputation]
+  std::weak_ptr<torch::autograd::Node> below;  // grad_fn of the tensor it was evaluated from
+};
+
 // Exactly one of codes and chain is set. Immutable but for the cached real tensor; an in-place
 // operator replaces the whole payload.
 struct Payload {
   std::optional<Codes> codes;
   std::optional<Chain> chain;
-  at::Tensor real;                                   // evaluated, with its autograd history
-  c10::weak_intrusive_ptr<c10::TensorImpl> view_of;  // set on views: the tensor looked through
-  capture::Ancestor ancestor;                        // where the value comes from
-  std::weak_ptr<Handler> recompute;  // takes operators that arrive outside a planned forward
-
-  Payload();
+  RealCache real;
+  // The autograd node that made the tensor, empty without history. A tensor with another grad_fn
+  // (the result of a custom function, a detached copy) has the payload's value, not its history.
+  std::weak_ptr<torch::autograd::Node> node;
+  bool node_known = false;
+  std::shared_ptr<AliasGroup> aliases;  // nullptr: no alias
+  int64_t writes_seen = 0;
+  capture::Ancestor ancestor;  // where the value comes from
+  std::shared_ptr<const ForwardRecord> record;  // of the forward that made it
 };
 
 // A new tensor that the model sees as float32 with these sizes and strides.
@@ -70,8 +92,20 @@ at::Tensor make_quantized_tensor(std::shared_ptr<Payload> payload, at::IntArrayR
 // The payload, or nullptr for any other tensor.
 Payload* payload_of(const at::Tensor& tensor);
 
+// Remembers which node made a fresh result.
+void note_history(const at::Tensor& tensor);
+// The tensor's gradient flows into the payload's own node, so a chain may reach past it.
+bool has_own_history(const at::Tensor& tensor);
+
+// Makes `view` an alias of `base`.
+void share_memory(const at::Tensor& view, const at::Tensor& base);
+
 // What an in-place operator does to a quantized tensor: takes over payload and history of `from`.
 void replace_contents(const at::Tensor& self, const at::Tensor& from);
+
+// Takes in what was written through a real view of the tensor. Throws qat::Error where an alias
+// has been written that the tensor cannot follow.
+void refresh(const at::Tensor& tensor);
 
 // A real float32 tensor with the same value and history; any other tensor is returned as it is.
 at::Tensor realize(const at::Tensor& tensor);

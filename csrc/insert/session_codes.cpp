@@ -49,8 +49,8 @@ std::vector<c10::IValue> copy_arguments(const capture::Arguments& arguments) {
   return copy;
 }
 
-// ATen's max pooling of bytes counts positions in bytes as well, and gives up on real images; every
-// code is exact as float32.
+// ATen's max pooling of bytes counts positions in bytes as well, and gives up on real images; its
+// upsampling knows no int8. Every code is exact as float32.
 std::vector<at::Tensor> move_codes(const c10::OperatorHandle& op,
                                    const std::vector<c10::IValue>& arguments,
                                    const at::Tensor& codes, bool in_float) {
@@ -229,8 +229,9 @@ std::optional<Session::Results> Session::layout(Call& call) {
     arguments[*index] = op.schema().name() == "aten::pad" ? c10::IValue(static_cast<double>(value))
                                                           : c10::IValue(at::Scalar(value));
   }
-  const auto moved = move_codes(op, arguments, to_nominal(codes.codes, Nominal::like(input)),
-                                /*in_float=*/call.known.kind == Kind::max_pool);
+  const auto moved = move_codes(
+      op, arguments, to_nominal(codes.codes, Nominal::like(input)),
+      /*in_float=*/call.known.kind == Kind::max_pool || call.known.kind == Kind::upsample_nearest);
   const bool channels_last = input.suggest_memory_format() != at::MemoryFormat::Contiguous;
   std::vector<ReplayOutput> outputs;
   for (const at::Tensor& part : moved) {

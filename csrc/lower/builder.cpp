@@ -24,6 +24,12 @@ graph::ElementType element_type(const capture::TraceValue& value, const std::str
               std::string(c10::toString(value.dtype)) + "; cast it in the model.");
 }
 
+// A number in the model's code is recorded as a 0-d float64 tensor. It takes no part in type
+// promotion, and ATen rounds it to the float32 of the tensors that it meets.
+bool is_number(const capture::TraceValue& value) {
+  return value.source == Source::constant && value.dtype == at::kDouble && value.rank() == 0;
+}
+
 }  // namespace
 
 Builder::Builder(Engine& engine)
@@ -163,6 +169,11 @@ at::Tensor Builder::evaluate(int64_t value) {
   const auto known = evaluated_.find(value);
   if (known != evaluated_.end()) return known->second;
   const auto& recorded = trace().values[value];
+  if (is_number(recorded)) {
+    at::Tensor number = recorded.constant.clone();
+    number.unsafeGetTensorImpl()->set_wrapped_number(true);
+    return number;
+  }
   if (recorded.source == Source::constant) return recorded.constant;
   if (recorded.source == Source::parameter) {
     const auto found = parameters_.find(recorded.parameter);
@@ -186,8 +197,11 @@ int64_t Builder::constant(int64_t value) {
   const auto& recorded = trace().values[value];
   const std::string name =
       !recorded.parameter.empty() ? recorded.parameter : "constant" + std::to_string(value);
-  const int64_t made = new_real(value, name);
-  add(name, graph::ConstantAttributes{add_tensor(name, evaluate(value))}, {}, {made});
+  const bool number = is_number(recorded);
+  const at::Tensor tensor = number ? evaluate(value).to(at::kFloat) : evaluate(value);
+  const auto type = number ? graph::ElementType::float32 : element_type(recorded, name);
+  const int64_t made = push({name, type, recorded.shape, {}, {}});
+  add(name, graph::ConstantAttributes{add_tensor(name, tensor)}, {}, {made});
   return made;
 }
 

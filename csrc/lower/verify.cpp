@@ -61,6 +61,15 @@ bool same_tensor(const graph::Tensor& a, const graph::Tensor& b) {
   return a.type == b.type && a.shape == b.shape && a.bytes == b.bytes;
 }
 
+// The graph's JSON without the names that a door gives to inputs and outputs.
+std::string structure(graph::Model model) {
+  model.graph.output_names.clear();
+  for (size_t i = 0; i < model.graph.inputs.size(); ++i) {
+    model.graph.values[model.graph.inputs[i]].name = "input" + std::to_string(i);
+  }
+  return graph::encode(model, "verify").json;
+}
+
 // Lowers once more and compares every number of the file.
 void compare_parameters(const graph::Model& expected, const graph::Model& given,
                         VerifyReport& report) {
@@ -82,9 +91,7 @@ void compare_parameters(const graph::Model& expected, const graph::Model& given,
     if (values[i].qparams == given.graph.values[i].qparams) continue;
     differs("scale or zero point of '" + values[i].name + "'");
   }
-  if (graph::encode(expected, "verify").json != graph::encode(given, "verify").json) {
-    differs("the graph");
-  }
+  if (structure(expected) != structure(given)) differs("the graph");
 }
 
 // The first site whose codes differ between the prepared model and the reference executor.

@@ -10,6 +10,7 @@ import oracle
 import qat_ext as qat
 import torch
 from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
 @dataclasses.dataclass
@@ -79,9 +80,8 @@ def train(qmodel: nn.Module, example: Any, steps: int = 2) -> None:
 
 def by_torch(node: Any, inputs: list[np.ndarray], arguments: list[Any]) -> list[np.ndarray]:
     """The oracle's evaluator for `aten` nodes: torch itself, on contiguous tensors."""
-    schema = torch._C.parse_schema(node.attributes["schema"])
-    name, overload = schema.name.removeprefix("aten::"), schema.overload_name or "default"
-    operator = getattr(getattr(torch.ops.aten, name), overload)
+    name, _, overload = node.attributes["schema"].removeprefix("aten::").partition(".")
+    operator = getattr(getattr(torch.ops.aten, name), overload or "default")
 
     def value(argument: Any) -> Any:
         if isinstance(argument, np.ndarray):
@@ -91,12 +91,13 @@ def by_torch(node: Any, inputs: list[np.ndarray], arguments: list[Any]) -> list[
         return argument
 
     positional, keywords = [], {}
-    for declared, argument in zip(schema.arguments, arguments, strict=True):
+    for declared, argument in zip(operator._schema.arguments, arguments, strict=True):
         if declared.kwarg_only:
             keywords[declared.name] = value(argument)
         else:
             positional.append(value(argument))
-    with torch.no_grad():
+    # One definition of attention out of torch's several: the written-out one.
+    with torch.no_grad(), sdpa_kernel(SDPBackend.MATH):
         return [tensor.numpy() for tensor in flat(operator(*positional, **keywords))]
 
 
