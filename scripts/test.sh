@@ -65,12 +65,6 @@ format_check() {
     -print0 | xargs -0 clang-format --dry-run --Werror
 }
 
-cuda_compile() {
-  mkdir -p "$BUILD/cuda"
-  nvcc -std=c++20 -O2 --fmad=false -arch="$2" -Icsrc -c "$1" \
-    -o "$BUILD/cuda/$(basename "$1").o"
-}
-
 set_up libgtest-dev
 install_python pytest pillow transformers safetensors ruff mypy
 # Its compiled operators do not load beside a CPU torch; only its model definitions are used.
@@ -89,7 +83,5 @@ check ruff "$PYTHON" -m ruff check --quiet .
 check mypy "$PYTHON" -m mypy
 if command -v clang-format > /dev/null; then check clang-format format_check; fi
 if command -v nvcc > /dev/null; then
-  while IFS= read -r source; do
-    check "nvcc $source" cuda_compile "$source" sm_80
-  done < <(find csrc/kernels/cuda -name '*.cu' | sort)
+  check "CUDA compile" env PYTHON="$PYTHON" scripts/compile_cuda.sh "$BUILD/cuda"
 fi

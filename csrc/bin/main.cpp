@@ -4,11 +4,14 @@
 #include <malloc.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
+#include <csignal>
 #include <cstdio>
 #include <functional>
 #include <new>
 
 #include "commands.h"
+#include "train/fields.h"
 #include "train/stop_signal.h"
 #include "train/yaml_tree.h"
 #include "version.h"
@@ -56,38 +59,77 @@ struct Arguments {
 
 using Command = std::function<int()>;
 
+const CLI::Range kCount(int64_t{1}, int64_t{1'000'000'000});
+
 // Adds the commands; the chosen one ends up in `chosen`.
 void add_commands(CLI::App& app, Arguments& given, Command& chosen) {
   namespace bin = qat::bin;
   const auto add = [&](const char* name, const char* help, const char* target,
                        const char* target_help, Command run) {
     CLI::App* command = app.add_subcommand(name, help);
-    command->add_option(target, given.target, target_help)->required();
+    command->footer("");
+    command->add_option(target, given.target, target_help)->required()->option_text("(needed)");
     command->callback([&chosen, run] { chosen = run; });
     return command;
   };
   const auto overridable = [&](CLI::App* command) {
-    command->add_option("overrides", given.overrides, "key.sub=value, replaces a key of the job");
+    command
+        ->add_option("KEY=VALUE", given.overrides,
+                     "replace keys of the job, as in data.batch=64 float.optimizer.lr=0.05")
+        ->option_text("...");
   };
-  overridable(add("train", "Train in float, then quantization-aware, export and verify", "job",
-                  "job file (YAML)", [&] { return bin::train(given.target, given.overrides); }));
-  add("resume", "Continue a stopped run", "run", "run folder",
+  const char* job = "the job, a YAML file; docs/job.md explains its keys";
+  const char* run = "folder of a run, as 'qat train' made it";
+  const char* model = "int8 model, such as model.safetensors of a run";
+  overridable(add("train",
+                  "Run a job: train in float, then quantization-aware; write, verify and report "
+                  "the int8 model",
+                  "JOB", job, [&] { return bin::train(given.target, given.overrides); }));
+  add("resume", "Continue a stopped run from its latest checkpoint", "RUN", run,
       [&] { return bin::resume(given.target); });
-  add("evaluate", "Accuracy of a run's models, or of an int8 model", "run-or-model",
-      "run folder or model.safetensors", [&] { return bin::evaluate(given.target, given.job); })
-      ->add_option("--job", given.job, "job file with the data, instead of the one in the model");
-  add("verify", "Count the logits in which a run's int8 model differs from the trained one", "run",
-      "run folder", [&] { return bin::verify(given.target, given.limit); })
-      ->add_option("--limit", given.limit, "rows of the test data, 0: all")
-      ->check(CLI::NonNegativeNumber);
-  add("inspect", "Print the graph and the provenance of an int8 model", "model",
-      "model.safetensors", [&] { return bin::inspect(given.target); });
-  overridable(add("plan", "Print what a job would quantize, and how", "job", "job file (YAML)",
-                  [&] { return bin::plan(given.target, given.overrides); }));
-  add("bench", "Time an int8 model at batch 1 and 64", "model", "model.safetensors",
+  add("evaluate", "Print accuracy, precision, recall and F1 on the test data", "RUN_OR_MODEL",
+      "folder of a run (float and int8 model), or an int8 model",
+      [&] { return bin::evaluate(given.target, given.job); })
+      ->add_option("--job", given.job,
+                   "take the data from this job; default: the job written into the model")
+      ->option_text("JOB");
+  add("verify",
+      "Compare a run's int8 model with the trained one, bit for bit; exit code 1 if they differ",
+      "RUN", run, [&] { return bin::verify(given.target, given.limit); })
+      ->add_option("--limit", given.limit, "compare on the first N rows of the test data only")
+      ->check(kCount)
+      ->option_text("N");
+  add("inspect", "Print the operators, scales and provenance of an int8 model", "MODEL", model,
+      [&] { return bin::inspect(given.target); });
+  overridable(add("plan", "Print what a job would quantize, how, and what stays float; no training",
+                  "JOB", job, [&] { return bin::plan(given.target, given.overrides); }));
+  add("bench", "Measure the latency of an int8 model at batch 1 and 64", "MODEL", model,
       [&] { return bin::bench(given.target, given.threads); })
-      ->add_option("--threads", given.threads, "threads, 0: as many as the machine has")
-      ->check(CLI::NonNegativeNumber);
+      ->add_option("--threads", given.threads, "threads to use; default: all that torch takes")
+      ->check(kCount)
+      ->option_text("N");
+}
+
+// "qat train" when it was train whose arguments are wrong.
+std::string command_line(const CLI::App& app) {
+  std::string text = "qat";
+  for (const CLI::App* command : app.get_subcommands()) text += " " + command->get_name();
+  return text;
+}
+
+// The message for a first word that is no command, or "".
+std::string unknown_command(const CLI::App& app, const std::string& word) {
+  qat::train::Words names;
+  for (const CLI::App* command : app.get_subcommands({})) names.push_back(command->get_name());
+  if (word.starts_with("-") || std::find(names.begin(), names.end(), word) != names.end())
+    return "";
+  const auto meant = qat::train::nearest(word, names);
+  return "unknown command '" + word + "'; " +
+         (meant ? "did you mean '" + *meant + "'?" : "the commands are " + qat::train::join(names));
+}
+
+int bad_usage(const std::string& message, const std::string& command) {
+  return report("qat: error: " + message + "; see '" + command + " --help'", ExitCode::kBadUsage);
 }
 
 }  // namespace
@@ -97,19 +139,36 @@ int main(int argc, char** argv) {
   // each time: 100 k page faults a step on MobileNetV2.
   mallopt(M_MMAP_MAX, 0);
   mallopt(M_TRIM_THRESHOLD, INT32_MAX);
-  CLI::App app("Quantization-aware training from a job file.", "qat");
-  app.set_version_flag("--version", qat::version());
+  // With a limit on the size of files a write then fails with EFBIG, which is reported like a full
+  // disk, instead of killing the process.
+  std::signal(SIGXFSZ, SIG_IGN);
+  CLI::App app(
+      "Trains a network with its int8 arithmetic in the loop and writes an int8 model whose "
+      "outputs "
+      "equal\nthe trained one's bit for bit.",
+      "qat");
+  app.set_version_flag("--version", std::string(qat::version()), "Print the version and exit");
+  app.set_help_flag("-h,--help", "Print this help and exit");
+  app.footer(
+      "'qat COMMAND --help' explains a command. A first try: qat train "
+      "configs/fashion_mnist_quick.yaml\n"
+      "Exit codes: 0 done, 1 failed or the models differ, 2 bad usage or job, 130 and 143 stopped "
+      "by "
+      "SIGINT\nand SIGTERM (continue with 'qat resume RUN').");
   app.require_subcommand(1);
   Arguments given;
   Command chosen;
   add_commands(app, given, chosen);
+  if (argc < 2) return bad_usage("a command is needed", "qat");
+  if (const auto message = unknown_command(app, argv[1]); !message.empty()) {
+    return bad_usage(message, "qat");
+  }
   try {
     app.parse(argc, argv);
   } catch (const CLI::Success& information) {  // --help, --version
     return app.exit(information);
   } catch (const CLI::ParseError& error) {
-    return report(std::string("qat: error: ") + error.what() + "; see 'qat --help'",
-                  ExitCode::kBadUsage);
+    return bad_usage(error.what(), command_line(app));
   }
   return guarded(chosen);
 }

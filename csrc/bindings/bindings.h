@@ -8,6 +8,7 @@ namespace qat::bindings {
 void add_errors(pybind11::module_& module);
 void add_recipe(pybind11::module_& module);
 void add_prepared_model(pybind11::module_& module);
+void add_insertion(pybind11::module_& module);
 void add_integer_model(pybind11::module_& module);
 
 }  // namespace qat::bindings

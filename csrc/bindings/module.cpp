@@ -8,5 +8,6 @@ PYBIND11_MODULE(_C, m) {
   qat::bindings::add_errors(m);
   qat::bindings::add_recipe(m);
   qat::bindings::add_prepared_model(m);
+  qat::bindings::add_insertion(m);
   qat::bindings::add_integer_model(m);
 }

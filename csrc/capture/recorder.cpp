@@ -236,6 +236,7 @@ void Recorder::record_outputs(TraceNode& node, const torch::jit::Stack& stack,
       for (const at::Tensor& tensor : stack[i].toTensorVector()) add(tensor);
     } else {
       node.data_dependent = true;
+      node.outcome = stack[i];
     }
   }
   if (written.defined()) retire_aliases(written);

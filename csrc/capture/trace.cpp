@@ -90,6 +90,10 @@ Trace merge(Trace a, const Trace& b, const Trace& c) {
   if (!same) throw Error("prepare: the forward calls other operators for another batch size.");
   for (size_t i = 0; i < a.nodes.size(); ++i) {
     TraceNode& node = a.nodes[i];
+    const auto same_outcome = [&](const TraceNode& other) {
+      return node.outcome.tagKind() == other.outcome.tagKind() && node.outcome == other.outcome;
+    };
+    if (!same_outcome(b.nodes[i]) || !same_outcome(c.nodes[i])) node.outcome = c10::IValue();
     for (size_t k = 0; k < node.arguments.size(); ++k) {
       merge_argument(node, node.arguments[k], b.nodes[i].arguments[k], c.nodes[i].arguments[k]);
     }

@@ -49,6 +49,7 @@ struct TraceNode {
   std::string name;             // the site: "layer1.0.conv1"
   uint64_t key = 0;             // Note [Site keys]
   bool data_dependent = false;  // its result left the graph (item(), a branch)
+  c10::IValue outcome;          // that result, None where it varies with the batch
 
   // Value ids of every tensor argument, in schema order.
   std::vector<int64_t> inputs() const;

@@ -7,7 +7,9 @@
 #include <exception>
 
 #include "error.h"
+#include "insert/mode.h"
 #include "insert/quantized_tensor.h"
+#include "insert/recompute.h"
 
 namespace qat {
 namespace {
@@ -120,20 +122,19 @@ TensorList Engine::run(insert::Session& session, const TensorList& inputs) {
 }
 
 TensorList Engine::forward(const TensorList& inputs) {
+  if (insert::current_handler() != nullptr) {
+    throw Error(
+        "forward: a prepared model was called inside the forward of another model that is being "
+        "prepared or run; prepare the outer model alone, or call the inner one outside of it.");
+  }
   if (phase() == Phase::floating) return access.forward(inputs);
   const insert::SessionOptions chosen = options();
-  const NamedTensors parameters = access.tensors();
+  auto record = std::make_shared<insert::ForwardRecord>(access.tensors());
+  record->engine = alive_;
   bank.begin_forward();
-  insert::Session session(trace, plan, bank, parameters, inputs, chosen);
+  insert::Session session(trace, plan, bank, record, chosen);
+  session.start(inputs);
   session.probe = probe;
-  if (chosen.training && chosen.quantize) {
-    insert::SessionOptions again = chosen;
-    again.recompute = true;
-    again.observe = false;
-    recompute_ = std::make_shared<insert::Session>(trace, plan, bank, parameters, inputs, again);
-    recompute_->set_recompute(recompute_);
-    session.set_recompute(recompute_);
-  }
   TensorList outputs;
   try {
     outputs = run(session, inputs);
@@ -142,8 +143,9 @@ TensorList Engine::forward(const TensorList& inputs) {
     if (session.failure()) std::rethrow_exception(session.failure());
     throw;
   }
-  if (chosen.quantize) session.require_complete();
+  if (record->recomputed) record->bank = std::make_shared<insert::QuantizerBank>(bank);
   for (at::Tensor& output : outputs) output = insert::realize(output);
+  if (chosen.quantize) session.require_complete(outputs);
   return outputs;
 }
 

@@ -39,7 +39,7 @@ class Engine {
   TensorList run(insert::Session& session, const TensorList& inputs);
   insert::SessionOptions options() const;
 
-  std::shared_ptr<insert::Session> recompute_;  // of the latest training forward
+  std::shared_ptr<const void> alive_ = std::make_shared<int>(0);
 };
 
 }  // namespace qat

@@ -2,8 +2,10 @@
 
 #include <ATen/core/Tensor.h>
 #include <ATen/ops/_scaled_dot_product_attention_math.h>
+#include <ATen/ops/zeros.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 
+#include <limits>
 #include <optional>
 
 namespace qat::insert {
@@ -30,15 +32,22 @@ void make_contiguous(c10::IValue& value) {
   }
 }
 
+// The additive form of a mask: a boolean one keeps where true. The composite operator adds whatever
+// it is given.
+std::optional<at::Tensor> additive(const c10::IValue& value) {
+  if (value.isNone()) return std::nullopt;
+  const at::Tensor& mask = value.toTensor();
+  if (mask.scalar_type() != at::kBool) return mask;
+  return at::zeros(mask.sizes(), mask.options().dtype(at::kFloat))
+      .masked_fill_(mask.logical_not(), -std::numeric_limits<double>::infinity());
+}
+
 // (query, key, value, attn_mask, dropout_p, is_causal, *, scale, enable_gqa)
 void attention(torch::jit::Stack& stack, size_t first) {
-  const auto optional_tensor = [](const c10::IValue& value) -> std::optional<at::Tensor> {
-    return value.isNone() ? std::nullopt : std::optional(value.toTensor());
-  };
   const auto& scale = stack[first + 6];
   const auto result = at::_scaled_dot_product_attention_math(
       stack[first].toTensor(), stack[first + 1].toTensor(), stack[first + 2].toTensor(),
-      optional_tensor(stack[first + 3]), stack[first + 4].toDouble(), stack[first + 5].toBool(),
+      additive(stack[first + 3]), stack[first + 4].toDouble(), stack[first + 5].toBool(),
       std::nullopt, scale.isNone() ? std::nullopt : std::optional(scale.toDouble()),
       stack[first + 7].toBool());
   stack.resize(first);

@@ -12,6 +12,8 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/stack.h>
 
+#include <cstdint>
+
 namespace qat::insert {
 
 constexpr auto kModeKey = c10::DispatchKey::DeferredInit;
@@ -24,6 +26,9 @@ class Handler {
   virtual void handle(const c10::OperatorHandle& op, torch::jit::Stack& stack) = 0;
 };
 
+// The handler of this thread, nullptr outside of the mode.
+Handler* current_handler();
+
 // Sends this thread's operators to `handler` until destroyed. Guards nest.
 class ModeGuard {
  public:
@@ -35,6 +40,21 @@ class ModeGuard {
  private:
   Handler* previous_;
   bool was_included_;
+};
+
+// Note [Recomputation]: a number of its own for each checkpointed part of a forward and for each
+// time it runs again, 0 outside of any.
+int64_t current_region();
+
+class RegionGuard {
+ public:
+  RegionGuard();
+  ~RegionGuard();
+  RegionGuard(const RegionGuard&) = delete;
+  RegionGuard& operator=(const RegionGuard&) = delete;
+
+ private:
+  int64_t previous_;
 };
 
 }  // namespace qat::insert

@@ -6,6 +6,8 @@
 #include <ATen/ops/mm.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <algorithm>
+
 #include "insert/nodes_common.h"
 #include "insert/ops_calls.h"
 
@@ -57,7 +59,12 @@ at::Tensor saved_input(const variable_list& saved) {
 at::Tensor saved_weight(const variable_list& saved, const ConvGeometry* geometry) {
   const at::Tensor& codes = saved[3];
   const at::Tensor& scale = saved[4];
-  const at::Tensor real = codes.to(at::kFloat);
+  // Gradients and x_hat are channels-last; a weight in the same layout spares oneDNN two copies of
+  // it (23 of 230 ms in a ResNet-18 step).
+  const bool image = codes.dim() == 4 && (geometry == nullptr || !geometry->transposed);
+  const at::Tensor real =
+      codes.to(codes.options().dtype(at::kFloat), false, false,
+               image ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
   if (geometry == nullptr || !geometry->transposed) {
     std::vector<int64_t> shape(codes.dim(), 1);
     shape[0] = scale.numel();
@@ -75,6 +82,14 @@ at::Tensor saved_weight(const variable_list& saved, const ConvGeometry* geometry
   return (real.view(split) * scale.view(shape)).view(codes.sizes());
 }
 
+// oneDNN's weight gradient of a strided 1x1 convolution writes out of bounds for channels-last
+// operands of 6 or 8 channels (torch 2.13, without this library as well).
+bool strided_pointwise(const at::Tensor& weight, const ConvGeometry& g) {
+  const auto one = [](int64_t size) { return size == 1; };
+  return std::all_of(weight.sizes().begin() + 2, weight.sizes().end(), one) &&
+         !std::all_of(g.stride.begin(), g.stride.end(), one);
+}
+
 struct ConvNode : Function<ConvNode> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& input, const at::Tensor& weight,
                             const OptionalTensor& bias, const QuantizedWeight& codes,
@@ -89,10 +104,14 @@ struct ConvNode : Function<ConvNode> {
     const auto& g = Held<ConvGeometry>::get(ctx->saved_data["geometry"]);
     const auto& wanted = Held<Wanted>::get(ctx->saved_data["wanted"]);
     const int64_t channels = grads[0].size(1);
+    at::Tensor input = saved_input(saved), weight = saved_weight(saved, &g);
+    if (strided_pointwise(weight, g)) {
+      input = input.contiguous();
+      weight = weight.contiguous();
+    }
     auto [d_input, d_weight, d_bias] = at::convolution_backward(
-        grads[0], saved_input(saved), saved_weight(saved, &g), at::IntArrayRef({channels}),
-        g.stride, g.padding, g.dilation, g.transposed, g.output_padding, g.groups,
-        {wanted.input, wanted.weight, wanted.bias});
+        grads[0], input, weight, at::IntArrayRef({channels}), g.stride, g.padding, g.dilation,
+        g.transposed, g.output_padding, g.groups, {wanted.input, wanted.weight, wanted.bias});
     return {d_input, d_weight, d_bias, {}, {}, {}};
   }
 };

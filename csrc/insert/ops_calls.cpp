@@ -2,6 +2,8 @@
 
 #include <ATen/core/dispatch/Dispatcher.h>
 
+#include <algorithm>
+
 namespace qat::insert::call {
 namespace {
 
@@ -12,6 +14,11 @@ auto find(const char* name) {
 
 OptionalTensor optional(const at::Tensor& tensor) {
   return tensor.defined() ? OptionalTensor(tensor) : std::nullopt;
+}
+
+// Without per-channel operands any axis serves; a vector has only axis 0.
+int64_t axis_of(const Chain& chain) {
+  return std::min<int64_t>(chain.axis, std::max<int64_t>(chain.acc.dim() - 1, 0));
 }
 
 // The residual operand of the chain operators: a value, and its parameters when it is codes.
@@ -107,7 +114,7 @@ at::Tensor bn_act(const Chain& chain) {
   static const auto op = find<Signature>("qat_ext::bn_act");
   const Residual residual = residual_of(chain);
   return op.call(chain.acc, optional(chain.multiplier), optional(chain.bias), residual.value,
-                 residual.scale, residual.zero_point, optional(chain.slope), chain.axis,
+                 residual.scale, residual.zero_point, optional(chain.slope), axis_of(chain),
                  static_cast<int64_t>(chain.activation.kind), chain.activation.p0,
                  chain.activation.p1);
 }
@@ -122,7 +129,7 @@ std::tuple<at::Tensor, at::Tensor> bn_act_quantize(const Chain& chain, const Cod
   const Residual residual = residual_of(chain);
   return op.call(chain.acc, optional(chain.multiplier), optional(chain.bias), residual.value,
                  residual.scale, residual.zero_point, optional(chain.slope), to.scale,
-                 to.zero_point, chain.axis, static_cast<int64_t>(chain.activation.kind),
+                 to.zero_point, axis_of(chain), static_cast<int64_t>(chain.activation.kind),
                  chain.activation.p0, chain.activation.p1, to.format.quant_min(),
                  to.format.quant_max(), observe);
 }
@@ -142,7 +149,7 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> bn_act_ba
   return op.call(grad, chain.acc, optional(chain.multiplier), optional(chain.bias), residual.value,
                  residual.scale, residual.zero_point, optional(chain.slope), optional(to.scale),
                  optional(to.zero_point), optional(bn.xhat_multiplier), optional(bn.xhat_bias),
-                 optional(bn.gain), chain.axis, static_cast<int64_t>(chain.activation.kind),
+                 optional(bn.gain), axis_of(chain), static_cast<int64_t>(chain.activation.kind),
                  chain.activation.p0, chain.activation.p1, to.format.quant_min(),
                  to.format.quant_max(), bn.through_statistics, residual_grad);
 }

@@ -91,7 +91,13 @@ class Planner {
     return {};
   }
 
-  void classify_layer(const TraceNode& node, SitePlan& site) const {
+  void note_weight(const TraceNode& node, size_t argument, SitePlan& site) {
+    if (!site.reason.empty()) return;
+    site.weight_parameter = value(node.arguments[argument].values[0]).parameter;
+    if (!site.weight_parameter.empty()) plan_.layer_parameters.insert(site.weight_parameter);
+  }
+
+  void classify_layer(const TraceNode& node, SitePlan& site) {
     const auto plain = node.plain_arguments();
     const auto arguments = arguments_of(node, plain);
     if (node.kind == Kind::conv) {
@@ -99,11 +105,13 @@ class Planner {
       const auto call =
           capture::parse_conv(arguments, static_cast<int64_t>(shape(0).size()), shape(1));
       site.reason = layer_obstacle(node, call.input, call.weight, call.unsupported);
+      note_weight(node, call.weight, site);
     } else {
       const auto call = capture::parse_linear(arguments);
       site.reason = layer_obstacle(node, call.input, call.weight, call.unsupported);
       const bool matrix = value_shape(node, call.weight).size() == 2;
       if (site.reason.empty() && !matrix) site.reason = "its second operand is no matrix";
+      note_weight(node, call.weight, site);
     }
     site.integer = site.reason.empty();
     site.weight = settings_for(recipe_, node.name).weight;

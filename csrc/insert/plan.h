@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "capture/trace.h"
@@ -24,17 +25,19 @@ struct QuantizerPlan {
 
 // What is done with one recorded operator.
 struct SitePlan {
-  bool integer = false;       // conv, linear: integer accumulators; others: part of a chain
-  std::string reason;         // why it stays float
-  int output = kNoQuantizer;  // its results are held as codes of this quantizer
-  std::vector<int> operands;  // per entry of TraceNode::inputs(): quantizer of a real operand
-  WeightRecipe weight;        // conv, linear
+  bool integer = false;          // conv, linear: integer accumulators; others: part of a chain
+  std::string reason;            // why it stays float
+  int output = kNoQuantizer;     // its results are held as codes of this quantizer
+  std::vector<int> operands;     // per entry of TraceNode::inputs(): quantizer of a real operand
+  WeightRecipe weight;           // conv, linear
+  std::string weight_parameter;  // the parameter that the weight is or derives from
 };
 
 struct Plan {
   std::vector<QuantizerPlan> quantizers;
   std::vector<SitePlan> sites;  // parallel to Trace::nodes
   std::unordered_map<uint64_t, int64_t> node_of_key;
+  std::unordered_set<std::string> layer_parameters;  // weights of integer layers
   // Quantizer of a value whose every reader sees codes, or kNoQuantizer.
   std::vector<int> value_quantizer;
 };

@@ -60,7 +60,7 @@ uint32_t version_of(const at::Tensor& tensor) {
 at::Tensor evaluate_from(const at::Tensor& tensor) {
   const Payload& payload = *payload_of(tensor);
   if (payload.codes || !payload.chain->source.defined()) return evaluate(tensor);
-  if (has_own_history(tensor) && !has_hooks(tensor)) return evaluate(tensor);
+  if (can_reach_past(tensor)) return evaluate(tensor);
   Chain value;
   {
     at::NoGradGuard no_grad;
@@ -68,6 +68,17 @@ at::Tensor evaluate_from(const at::Tensor& tensor) {
   }
   value.source = tensor;
   return make_real(std::move(value), Nominal::like(tensor));
+}
+
+void keep_real(const at::Tensor& tensor, const at::Tensor& real, bool past_node) {
+  payload_of(tensor)->real = {real, version_of(real), past_node, current_region(),
+                              NodeMark::of(tensor)};
+}
+
+bool has_hooks(const at::Tensor& tensor) {
+  namespace impl = torch::autograd::impl;
+  if (impl::get_autograd_meta(tensor) == nullptr) return false;
+  return !impl::hooks(tensor).empty() || tensor.retains_grad();
 }
 
 QuantizedTensorImpl* impl_of(const at::Tensor& tensor) {
@@ -95,17 +106,24 @@ Payload* payload_of(const at::Tensor& tensor) {
   return impl != nullptr ? impl->payload_.get() : nullptr;
 }
 
+NodeMark NodeMark::of(const at::Tensor& tensor) {
+  NodeMark mark;
+  if (const auto& node = tensor.grad_fn()) {
+    mark.node_ = c10::intrusive_ptr<c10::intrusive_ptr_target>(node);
+  }
+  return mark;
+}
+
 void note_history(const at::Tensor& tensor) {
   Payload* payload = payload_of(tensor);
   if (payload == nullptr || payload->node_known) return;
   payload->node_known = true;
-  payload->node = tensor.grad_fn();
+  payload->node = NodeMark::of(tensor);
 }
 
-bool has_own_history(const at::Tensor& tensor) {
-  const auto& node = tensor.grad_fn();
-  if (node == nullptr && tensor.requires_grad()) return false;  // made a leaf by somebody
-  return payload_of(tensor)->node.lock() == node;
+bool can_reach_past(const at::Tensor& tensor) {
+  if (tensor.is_leaf() && tensor.requires_grad()) return false;  // made one by somebody
+  return payload_of(tensor)->node == NodeMark::of(tensor) && !has_hooks(tensor);
 }
 
 void share_memory(const at::Tensor& view, const at::Tensor& base) {
@@ -133,6 +151,14 @@ void replace_contents(const at::Tensor& self, const at::Tensor& from) {
   self.unsafeGetTensorImpl()->bump_version();
 }
 
+bool has_real_views(const at::Tensor& tensor) {
+  const Payload* payload = payload_of(tensor);
+  if (payload == nullptr || !payload->real.tensor.defined()) return false;
+  const auto& storage = payload->real.tensor.storage();
+  const bool own = payload->chain && payload->chain->acc.storage().is_alias_of(storage);
+  return storage.use_count() > (own ? 2u : 1u);
+}
+
 void refresh(const at::Tensor& tensor) {
   Payload* payload = payload_of(tensor);
   if (payload == nullptr) return;
@@ -144,10 +170,13 @@ void refresh(const at::Tensor& tensor) {
   const at::Tensor real = payload->real.tensor;
   if (!real.defined() || version_of(real) == payload->real.version) return;
   const capture::Ancestor ancestor = payload->ancestor;
-  replace_contents(tensor, wrap_real(real));
-  payload = payload_of(tensor);
-  payload->ancestor = ancestor;
-  payload->real = {real, version_of(real), current_region(), tensor.grad_fn()};
+  replace_with_real(tensor, real);
+  payload_of(tensor)->ancestor = ancestor;
+}
+
+void replace_with_real(const at::Tensor& self, const at::Tensor& real) {
+  replace_contents(self, wrap_real(real));
+  keep_real(self, real, /*past_node=*/true);
 }
 
 at::Tensor realize(const at::Tensor& tensor) {
@@ -159,12 +188,14 @@ at::Tensor realize(const at::Tensor& tensor) {
   const RealCache& known = payload->real;
   if (known.tensor.defined() && known.region == current_region()) {
     // A tensor cached without history does not serve a reader that differentiates.
-    const bool serves = known.tensor.requires_grad() && known.below.lock() == tensor.grad_fn();
-    if (history && serves) return known.tensor;
+    const bool same_path = known.below == NodeMark::of(tensor);
+    const bool all_hooks = !known.past_node || !has_hooks(tensor);
+    if (history && known.tensor.requires_grad() && same_path && all_hooks) return known.tensor;
     if (!history) return tensor.requires_grad() ? known.tensor : known.tensor.detach();
   }
+  const bool past_node = payload->chain && payload->chain->source.defined();
   const at::Tensor real = evaluate_from(tensor);
-  payload->real = {real, version_of(real), current_region(), tensor.grad_fn()};
+  keep_real(tensor, real, past_node && can_reach_past(tensor));
   return real;
 }
 
@@ -199,7 +230,7 @@ void call_on_real_tensors(const c10::OperatorHandle& op, torch::jit::Stack& stac
   }
   op.callBoxed(&stack);
   if (!written.defined() || stack.empty() || !stack.back().isTensor()) return;
-  replace_contents(written, wrap_real(stack.back().toTensor()));
+  replace_with_real(written, stack.back().toTensor());
   stack.back() = written;
 }
 

@@ -9,10 +9,6 @@
 #include <memory>
 #include <optional>
 
-namespace torch::autograd {
-struct Node;
-}
-
 #include "capture/site_keys.h"
 #include "insert/mode.h"
 #include "numerics/activation.h"
@@ -56,6 +52,19 @@ struct Chain {
 
 struct ForwardRecord;  // insert/recompute.h
 
+// An autograd node to compare with, whose address is not reused meanwhile; empty: no history.
+class NodeMark {
+ public:
+  NodeMark() : node_(c10::intrusive_ptr<c10::intrusive_ptr_target>()) {}
+  static NodeMark of(const at::Tensor& tensor);  // its grad_fn
+  bool operator==(const NodeMark& other) const {
+    return node_._unsafe_get_target() == other.node_._unsafe_get_target();
+  }
+
+ private:
+  c10::weak_intrusive_ptr<c10::intrusive_ptr_target> node_;
+};
+
 // Quantized tensors that to the model share memory. A write through one outdates the others.
 struct AliasGroup {
   int64_t writes = 0;
@@ -64,9 +73,10 @@ struct AliasGroup {
 // The real tensor of a payload, kept for further readers.
 struct RealCache {
   at::Tensor tensor;
-  uint32_t version = 0;                        // when it was evaluated
-  int64_t region = 0;                          // Note [Recomputation]
-  std::weak_ptr<torch::autograd::Node> below;  // grad_fn of the tensor it was evaluated from
+  uint32_t version = 0;    // when it was evaluated
+  bool past_node = false;  // its history leaves out the tensor's own node
+  int64_t region = 0;      // Note [Recomputation]
+  NodeMark below;          // grad_fn of the tensor it was evaluated from
 };
 
 // Exactly one of codes and chain is set. Immutable but for the cached real tensor; an in-place
@@ -77,11 +87,11 @@ struct Payload {
   RealCache real;
   // The autograd node that made the tensor, empty without history. A tensor with another grad_fn
   // (the result of a custom function, a detached copy) has the payload's value, not its history.
-  std::weak_ptr<torch::autograd::Node> node;
+  NodeMark node;
   bool node_known = false;
   std::shared_ptr<AliasGroup> aliases;  // nullptr: no alias
   int64_t writes_seen = 0;
-  capture::Ancestor ancestor;  // where the value comes from
+  capture::Ancestor ancestor;                   // where the value comes from
   std::shared_ptr<const ForwardRecord> record;  // of the forward that made it
 };
 
@@ -94,14 +104,19 @@ Payload* payload_of(const at::Tensor& tensor);
 
 // Remembers which node made a fresh result.
 void note_history(const at::Tensor& tensor);
-// The tensor's gradient flows into the payload's own node, so a chain may reach past it.
-bool has_own_history(const at::Tensor& tensor);
+// A longer chain may be differentiated past the tensor's own node: its gradient flows there and
+// nobody has put a hook on it.
+bool can_reach_past(const at::Tensor& tensor);
 
 // Makes `view` an alias of `base`.
 void share_memory(const at::Tensor& view, const at::Tensor& base);
 
 // What an in-place operator does to a quantized tensor: takes over payload and history of `from`.
 void replace_contents(const at::Tensor& self, const at::Tensor& from);
+void replace_with_real(const at::Tensor& self, const at::Tensor& real);
+
+// Somebody else holds memory of the tensor's real values (a view, a saved tensor).
+bool has_real_views(const at::Tensor& tensor);
 
 // Takes in what was written through a real view of the tensor. Throws qat::Error where an alias
 // has been written that the tensor cannot follow.

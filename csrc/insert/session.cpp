@@ -21,18 +21,15 @@ void collect(const c10::IValue& value, std::vector<at::Tensor>& operands) {
   }
 }
 
-bool is_layer(Kind kind) { return kind == Kind::conv || kind == Kind::linear; }
-
 }  // namespace
 
 const std::string& Session::Call::name() const { return trace->nodes[node].name; }
 
 Session::Session(const capture::Trace& trace, const Plan& plan, QuantizerBank& bank,
-                 const NamedTensors& parameters, const TensorList& inputs, SessionOptions options)
-    : trace_(trace), plan_(plan), bank_(bank), options_(options), parameter_list_(parameters) {
-  for (const auto& [name, tensor] : parameter_list_) {
-    if (tensor.defined()) parameters_.emplace(tensor.unsafeGetTensorImpl(), &name);
-  }
+                 std::shared_ptr<ForwardRecord> record, SessionOptions options)
+    : trace_(trace), plan_(plan), bank_(bank), options_(options), record_(std::move(record)) {}
+
+void Session::start(const TensorList& inputs) {
   for (const at::Tensor& input : inputs) remember(input, {SiteKeys::input(), true, nullptr});
 }
 
@@ -40,21 +37,20 @@ Session::Origin Session::origin_of(const at::Tensor& tensor) const {
   if (const Payload* payload = payload_of(tensor)) return {payload->ancestor, true, nullptr};
   const auto known = tracked_.find(tensor.unsafeGetTensorImpl());
   if (known != tracked_.end() && known->second.tensor.use_count() > 0) return known->second.origin;
-  const auto parameter = parameters_.find(tensor.unsafeGetTensorImpl());
-  if (parameter != parameters_.end()) return {{}, false, parameter->second};
-  return {};
+  return {{}, false, record_->name_of(tensor)};
 }
 
 void Session::remember(const at::Tensor& tensor, const Origin& origin) {
   if (Payload* payload = payload_of(tensor)) {
     payload->ancestor = origin.ancestor;
-    payload->recompute = recompute_;
+    payload->record = record_;
+    note_history(tensor);
     return;
   }
   tracked_.insert_or_assign(
       tensor.unsafeGetTensorImpl(),
       Tracked{c10::weak_intrusive_ptr<c10::TensorImpl>(tensor.getIntrusivePtr()), origin,
-              at::Tensor(), kNoQuantizer, 0});
+              at::Tensor(), kNoQuantizer, 0, 0});
 }
 
 // Finds the call's site (Note [Site keys]) and what its results come from.
@@ -74,10 +70,7 @@ Session::Origin Session::result_origin(Call& call) {
       parameter != nullptr ? keys_.parametric(stem, *parameter) : keys_.plain(stem, ancestors);
   result.ancestor = site.ancestor;
   if (!result.depends_on_input) result.parameter = parameter;
-  auto found = plan_.node_of_key.find(site.key);
-  if (found == plan_.node_of_key.end() && options_.recompute) {
-    found = plan_.node_of_key.find(site.first_key);
-  }
+  const auto found = plan_.node_of_key.find(site.key);
   if (found != plan_.node_of_key.end()) {
     call.node = found->second;
     call.site = &plan_.sites[found->second];
@@ -108,49 +101,23 @@ void Session::dispatch(const c10::OperatorHandle& op, torch::jit::Stack& stack) 
             nullptr,
             &trace_};
   for (size_t i = stack.size() - count; i < stack.size(); ++i) collect(stack[i], call.operands);
+  for (const at::Tensor& operand : call.operands) refresh(operand);
   call.origin = result_origin(call);
   if (call.site != nullptr) visited_.insert(call.node);
+  if (options_.recompute && skip_write(call)) return;
   if (!options_.quantize) {
     calibrate(call);
     return;
   }
   require_known(call);
-  if (call.site != nullptr && call.site->integer) {
+  const bool writes_view =
+      call.known.in_place && !call.operands.empty() && has_real_views(call.operands[0]);
+  if (call.site != nullptr && call.site->integer && !writes_view) {
     run_planned(call);
   } else {
     run_island(call);
   }
-}
-
-void Session::require_known(const Call& call) const {
-  if (call.site != nullptr || !is_layer(call.known.kind) || !call.origin.depends_on_input) return;
-  if (call.origin.parameter == nullptr && call.known.stem == "matmul") return;
-  bool has_parameter = false;
-  for (const at::Tensor& operand : call.operands) {
-    has_parameter = has_parameter || origin_of(operand).parameter != nullptr;
-  }
-  if (!has_parameter || options_.recompute) return;
-  std::string parameter;
-  for (const at::Tensor& operand : call.operands) {
-    const Origin origin = origin_of(operand);
-    if (origin.parameter != nullptr) parameter = *origin.parameter;
-  }
-  // A layer that eval never passes (an auxiliary head) may train in float.
-  if (options_.training) return;
-  throw Error("forward: " + call.known.stem + " with parameter '" + parameter +
-              "' is not in the plan: the forward took a path that the example inputs did not take. "
-              "Give prepare() an example that takes it.");
-}
-
-void Session::require_complete() const {
-  for (size_t i = 0; i < trace_.nodes.size(); ++i) {
-    const auto& node = trace_.nodes[i];
-    if (!is_layer(node.kind) || !plan_.sites[i].integer) continue;
-    if (visited_.count(static_cast<int64_t>(i)) > 0) continue;
-    throw Error("forward: the planned site '" + node.name + "' (" + node.stem +
-                ") was not passed. Was the model compiled, scripted or replaced after prepare()? "
-                "Prepare it again, or run it without compilation.");
-  }
+  if (call.site != nullptr && trace_.nodes[call.node].data_dependent) require_outcome(call);
 }
 
 void Session::push_results(Call& call, Results results) {
@@ -162,7 +129,8 @@ void Session::push_results(Call& call, Results results) {
     const at::Tensor self = call.operands[0];
     if (payload_of(self) != nullptr) {
       const bool quantized = payload_of(results[0]) != nullptr;
-      replace_contents(self, quantized ? results[0] : wrap_real(results[0]));
+      quantized ? replace_contents(self, results[0]) : replace_with_real(self, results[0]);
+      remember(self, call.origin);
     } else {
       self.copy_(realize(results[0]));
       remember(self, call.origin);
@@ -187,6 +155,30 @@ void Session::run_planned(Call& call) {
   }
 }
 
+// A part that runs again leaves the model's buffers as its first run did. True: the call is done.
+bool Session::skip_write(Call& call) {
+  if (call.known.kind == Kind::batch_norm) {
+    keep_statistics(call);
+    return false;
+  }
+  if (!call.known.in_place || call.operands.empty()) return false;
+  if (record_->name_of(call.operands[0]) == nullptr) return false;
+  const at::Tensor self = call.operands[0];
+  call.stack.resize(call.stack.size() - call.arguments.size());
+  call.stack.emplace_back(self);
+  return true;
+}
+
+void Session::keep_statistics(Call& call) {
+  const size_t first = call.stack.size() - call.arguments.size();
+  for (const char* name : {"running_mean", "running_var"}) {
+    const auto index = call.arguments.index_of(name);
+    if (!index) continue;
+    c10::IValue& value = call.stack[first + *index];
+    if (value.isTensor() && value.toTensor().defined()) value = value.toTensor().clone();
+  }
+}
+
 void Session::run_island(Call& call) {
   const auto& schema = call.op.schema();
   const size_t first = call.stack.size() - schema.arguments().size();
@@ -196,6 +188,10 @@ void Session::run_island(Call& call) {
     call_on_real_tensors(call.op, call.stack);
   } else {
     for (size_t i = first; i < call.stack.size(); ++i) realize_argument(call.stack[i]);
+    const bool normalizes = call.known.kind == Kind::batch_norm;
+    if (normalizes && options_.batch_norm_frozen && call.arguments.get("running_mean").isTensor()) {
+      call.stack[first + *call.arguments.index_of("training")] = false;
+    }
     call_island(call.op, call.stack, options_.training);
   }
   std::vector<at::Tensor> results;

@@ -14,6 +14,7 @@
 #include "insert/nodes.h"
 #include "insert/plan.h"
 #include "insert/quantizer_bank.h"
+#include "insert/recompute.h"
 
 namespace qat::insert {
 
@@ -26,15 +27,11 @@ struct SessionOptions {
   bool recompute = false;  // Note [Recomputation]
 };
 
-// Note [Recomputation]
-// Activation checkpointing runs parts of the forward again during backward, outside of the mode.
-// The quantized tensors it starts from lead the calls to a session of their own, which uses the
-// parameters of the forward, observes nothing and leaves the running statistics alone.
-
 class Session final : public Handler {
  public:
   Session(const capture::Trace& trace, const Plan& plan, QuantizerBank& bank,
-          const NamedTensors& parameters, const TensorList& inputs, SessionOptions options);
+          std::shared_ptr<ForwardRecord> record, SessionOptions options);
+  void start(const TensorList& inputs);
 
   void handle(const c10::OperatorHandle& op, torch::jit::Stack& stack) override;
 
@@ -44,11 +41,12 @@ class Session final : public Handler {
 
   std::function<void(const std::string& site, const Codes& codes)> probe;
 
-  void set_recompute(std::weak_ptr<Handler> handler) { recompute_ = std::move(handler); }
-  // Throws qat::Error naming a planned layer that the forward did not pass.
-  void require_complete() const;
+  // Throws qat::Error naming a planned layer that the forward did not pass though its outputs
+  // depend on it, or in eval might.
+  void require_complete(const TensorList& outputs) const;
 
  private:
+  friend class Recomputation;
   // Where a tensor comes from.
   struct Origin {
     capture::Ancestor ancestor;
@@ -62,6 +60,7 @@ class Session final : public Handler {
     at::Tensor codes;  // quantized on an edge, for the next reader
     int quantizer = kNoQuantizer;
     uint32_t version = 0;
+    int64_t region = 0;
   };
   // One intercepted call.
   struct Call {
@@ -87,6 +86,9 @@ class Session final : public Handler {
   void run_island(Call& call);
   void push_results(Call& call, Results results);
   void require_known(const Call& call) const;
+  void require_outcome(const Call& call) const;
+  bool skip_write(Call& call);
+  void keep_statistics(Call& call);
 
   // Each returns its results, or nothing when the call has to run as a float island after all.
   std::optional<Results> planned(Call& call);
@@ -125,12 +127,10 @@ class Session final : public Handler {
   QuantizerBank& bank_;
   SessionOptions options_;
   capture::SiteKeys keys_;
-  std::unordered_map<const c10::TensorImpl*, const std::string*> parameters_;
   std::unordered_map<const c10::TensorImpl*, Tracked> tracked_;
   std::unordered_map<const c10::TensorImpl*, std::pair<at::Tensor, QuantizedWeight>> weights_;
   std::unordered_set<int64_t> visited_;
-  std::weak_ptr<Handler> recompute_;
-  NamedTensors parameter_list_;
+  std::shared_ptr<ForwardRecord> record_;
   std::exception_ptr failure_;
 };
 

@@ -239,12 +239,12 @@ std::optional<Session::Results> Session::layout(Call& call) {
         {codes_payload(with_codes(codes, part)),
          {},
          is_view(op) ? Nominal::like(part) : Nominal::dense(part.sizes(), channels_last)});
-    if (is_view(op)) {
-      outputs.back().payload->view_of =
-          c10::weak_intrusive_ptr<c10::TensorImpl>(call.operands[0].getIntrusivePtr());
-    }
   }
-  return replay(spec, outputs);
+  auto results = replay(spec, outputs);
+  if (is_view(op)) {
+    for (const at::Tensor& result : results) share_memory(result, call.operands[0]);
+  }
+  return results;
 }
 
 std::optional<Session::Results> Session::dropout(Call& call) {

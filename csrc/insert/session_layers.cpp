@@ -7,7 +7,6 @@
 #include <ATen/ops/rsqrt.h>
 #include <ATen/ops/sub.h>
 #include <ATen/ops/zeros_like.h>
-#include <torch/csrc/autograd/variable.h>
 
 #include "error.h"
 #include "insert/ops_calls.h"
@@ -23,12 +22,6 @@ at::Tensor tensor_argument(const capture::Arguments& arguments, const char* name
 
 at::Tensor tensor_argument(const capture::Arguments& arguments, std::optional<size_t> index) {
   return index ? arguments.at(*index).toTensor() : at::Tensor();
-}
-
-bool hooked(const at::Tensor& tensor) {
-  namespace impl = torch::autograd::impl;
-  if (impl::get_autograd_meta(tensor) == nullptr) return false;
-  return !impl::hooks(tensor).empty() || tensor.retains_grad();
 }
 
 at::Tensor real_float(const at::Tensor& tensor) { return realize(tensor).to(at::kFloat); }
@@ -79,7 +72,7 @@ Chain Session::chain_of(const at::Tensor& operand, bool bare_layer_only) const {
   // A bare layer's own node is the source, so hooks on it are met in any case.
   const bool bare_layer =
       pending && payload->chain->multiplier.defined() && payload->chain->plain();
-  const bool usable = bare_layer_only ? bare_layer : pending && !hooked(operand);
+  const bool usable = bare_layer_only ? bare_layer : pending && can_reach_past(operand);
   if (usable) {
     Chain chain = *payload->chain;
     if (!chain.source.defined()) chain.source = operand;
@@ -105,12 +98,10 @@ Chain Session::normalized(Call& call, Chain chain, int64_t channels) {
   if (batch) {
     std::tie(mean, variance) =
         call::batch_statistics(chain.acc, chain.multiplier, chain.bias, chain.axis);
-    if (!options_.recompute) {
-      const double n = static_cast<double>(chain.acc.numel()) / static_cast<double>(channels);
-      const double unbias = n > 1 ? n / (n - 1) : 1.0;
-      running_mean.mul_(1 - momentum).add_(mean, momentum);
-      running_var.mul_(1 - momentum).add_(variance, momentum * unbias);
-    }
+    const double n = static_cast<double>(chain.acc.numel()) / static_cast<double>(channels);
+    const double unbias = n > 1 ? n / (n - 1) : 1.0;
+    running_mean.mul_(1 - momentum).add_(mean, momentum);
+    running_var.mul_(1 - momentum).add_(variance, momentum * unbias);
   }
   const at::Tensor invstd = at::rsqrt(variance + eps);
   ChainBatchNorm bn;
@@ -175,7 +166,7 @@ at::Tensor Session::binary(Call& call) {
   const auto can_lead = [](const at::Tensor& t) {
     const Payload* payload = payload_of(t);
     return payload != nullptr && payload->chain && !payload->chain->residual.defined() &&
-           payload->chain->activation.kind == numerics::ActivationKind::none && !hooked(t);
+           payload->chain->activation.kind == numerics::ActivationKind::none && can_reach_past(t);
   };
   if (op == graph::Binary::add && a.sizes() == b.sizes() && a.dim() > 0) {
     if (!can_lead(a)) std::swap(a, b);  // float addition commutes

@@ -48,16 +48,19 @@ at::Tensor Session::quantize_edge(const at::Tensor& real, int quantizer) {
   const auto known = tracked_.find(real.unsafeGetTensorImpl());
   const bool tracked = known != tracked_.end() && known->second.tensor.use_count() > 0;
   if (tracked && known->second.quantizer == quantizer && known->second.codes.defined() &&
+      known->second.region == current_region() &&
       (real.is_inference() || known->second.version == real._version())) {
-    return known->second.codes;
+    const bool history = at::GradMode::is_enabled() && real.requires_grad();
+    if (!history || known->second.codes.requires_grad()) return known->second.codes;
   }
   if (!bank_.initialized(quantizer)) initialize(quantizer, real.detach().to(at::kFloat));
   const at::Tensor codes = quantize_real(real.to(at::kFloat), quantize_to(quantizer));
-  payload_of(codes)->recompute = recompute_;
+  payload_of(codes)->record = record_;
   if (tracked) {
     known->second.codes = codes;
     known->second.quantizer = quantizer;
     known->second.version = real.is_inference() ? 0 : real._version();
+    known->second.region = current_region();
   }
   return codes;
 }
@@ -99,7 +102,7 @@ ReplayOutput Session::codes_output(const at::Tensor& codes, const Codes& like,
 // Calibration: the operator runs in float, and what the plan quantizes is observed.
 void Session::calibrate(Call& call) {
   const auto observe = [this](const at::Tensor& tensor, int quantizer) {
-    if (!tensor.is_floating_point()) return;
+    if (!tensor.is_floating_point() || options_.recompute) return;
     bank_.observe(quantizer, range_of(tensor.detach().to(at::kFloat)));
   };
   if (call.site != nullptr) {

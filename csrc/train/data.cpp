@@ -1,13 +1,17 @@
 #include "train/data.h"
 
+#include <ATen/CPUGeneratorImpl.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/from_blob.h>
 #include <ATen/ops/isfinite.h>
-#include <zlib.h>
+#include <ATen/ops/randperm.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <string_view>
 
 #include "checkpoint/safetensors.h"
+#include "checkpoint/sha256.h"
 #include "error.h"
 #include "train/data_csv.h"
 #include "train/data_idx.h"
@@ -134,18 +138,20 @@ void check_labels(const Loaded& loaded, int64_t classes, bool given) {
               (given ? " (data.classes)" : " (the labels of the training data)"));
 }
 
-uLong crc(uLong seed, const at::Tensor& tensor) {
-  return crc32_z(seed, static_cast<const Bytef*>(tensor.const_data_ptr()), tensor.nbytes());
+std::string_view bytes_of(const at::Tensor& tensor) {
+  return {static_cast<const char*>(tensor.const_data_ptr()), tensor.nbytes()};
 }
 
+// Types and shapes are part of it: the same bytes cut differently are other data.
 std::string digest_of(const DataSet& data) {
-  uLong value = crc32_z(0, nullptr, 0);
+  checkpoint::Sha256 hash;
   for (const Split* split : {&data.train, &data.test}) {
-    value = crc(crc(value, split->inputs), split->targets);
+    for (const at::Tensor& tensor : {split->inputs, split->targets}) {
+      hash.update(c10::toString(tensor.scalar_type()) + sizes_text(tensor.sizes()));
+      hash.update(bytes_of(tensor.contiguous()));
+    }
   }
-  char text[24];
-  std::snprintf(text, sizeof text, "crc32:%08lx", value);
-  return text;
+  return "sha256:" + hash.finish();
 }
 
 void take_first(Split& split, int64_t limit) {
@@ -167,9 +173,27 @@ void measure_normalisation(DataSet& data) {
   }
 }
 
+int64_t validation_rows(const DataSpec& spec, int64_t rows) {
+  if (spec.validation == 0) return std::clamp<int64_t>(rows / 12, 1, 5000);
+  if (spec.validation < rows) return spec.validation;
+  throw Error("data.validation: " + std::to_string(spec.validation) + " of the " +
+              std::to_string(rows) + " training rows leave none to train on; make it smaller");
+}
+
 }  // namespace
 
-DataSet load_data(const DataSpec& spec) {
+void hold_out(DataSet& data, int64_t rows, uint64_t seed) {
+  const int64_t all = data.train.targets.size(0);
+  const at::Tensor order =
+      at::randperm(all, at::detail::createCPUGenerator(seed), at::TensorOptions().dtype(at::kLong));
+  const at::Tensor held = std::get<0>(order.narrow(0, 0, rows).sort());
+  const at::Tensor kept = std::get<0>(order.narrow(0, rows, all - rows).sort());
+  const Split whole = data.train;
+  data.validation = {whole.inputs.index_select(0, held), whole.targets.index_select(0, held)};
+  data.train = {whole.inputs.index_select(0, kept), whole.targets.index_select(0, kept)};
+}
+
+DataSet load_data(const DataSpec& spec, uint64_t seed) {
   const Loaded train = load_split(spec.source, true);
   const Loaded test = load_split(spec.source, false);
   DataSet data;
@@ -189,6 +213,7 @@ DataSet load_data(const DataSpec& spec) {
   data.digest = digest_of(data);
   take_first(data.train, spec.limit);
   take_first(data.test, spec.limit);
+  hold_out(data, validation_rows(spec, data.train.targets.size(0)), seed);
   data.mean = spec.mean;
   data.std = spec.std;
   if (data.mean.empty()) measure_normalisation(data);
@@ -199,7 +224,8 @@ DataSet load_data(const DataSpec& spec) {
   }
   if (data.train.targets.size(0) < spec.batch) {
     throw Error("data.batch: " + std::to_string(spec.batch) + " is more than the " +
-                std::to_string(data.train.targets.size(0)) + " training rows; make it smaller");
+                std::to_string(data.train.targets.size(0)) +
+                " training rows without the validation rows; make it smaller");
   }
   return data;
 }

@@ -16,14 +16,19 @@ struct Split {
 };
 
 struct DataSet {
-  Split train, test;
+  Split train, validation, test;
   std::vector<int64_t> shape;  // of one sample: [C, H, W] or [F]
   int64_t classes = 0;
   std::vector<double> mean, std;  // per channel, in the units of the model's input
-  std::string digest;             // of everything that was read, before the limit
+  std::string digest;             // "sha256:..." of everything that was read, before the limit
 };
 
-DataSet load_data(const DataSpec& spec);
+// seed: of the choice of the validation rows.
+DataSet load_data(const DataSpec& spec, uint64_t seed);
+
+// Moves `rows` rows of the training split into the validation split. Which ones is a function of
+// the seed and the two numbers of rows alone; both parts keep the order they had.
+void hold_out(DataSet& data, int64_t rows, uint64_t seed);
 
 struct Batch {
   at::Tensor inputs;   // float32 [B, ...], normalised

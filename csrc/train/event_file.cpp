@@ -2,9 +2,6 @@
 
 #include <array>
 #include <cstring>
-#include <filesystem>
-
-#include "error.h"
 
 namespace qat::train {
 namespace {
@@ -60,15 +57,8 @@ uint32_t masked_crc32c(const char* data, size_t size) {
   return (crc >> 15 | crc << 17) + 0xa282ead8;
 }
 
-EventFile::EventFile(const std::string& path, int64_t keep_bytes) {
-  std::error_code missing;
-  if (std::filesystem::exists(path)) {
-    std::filesystem::resize_file(path, static_cast<uintmax_t>(keep_bytes), missing);
-  }
-  file_.open(path, std::ios::binary | std::ios::app);
-  if (!file_) throw Error(path + ": cannot write this file");
-  file_.seekp(0, std::ios::end);
-  if (file_.tellp() == 0) record(event(0, 0) + text(3, "brain.Event:2"));
+EventFile::EventFile(const std::string& path, int64_t keep_bytes) : file_(path, keep_bytes) {
+  if (file_.bytes() == 0) record(event(0, 0) + text(3, "brain.Event:2"));
 }
 
 void EventFile::scalar(const std::string& tag, int64_t step, double value, double wall_time) {
@@ -79,10 +69,8 @@ void EventFile::scalar(const std::string& tag, int64_t step, double value, doubl
 
 void EventFile::record(const std::string& message) {
   const std::string length = little_endian(static_cast<uint64_t>(message.size()));
-  file_ << length << little_endian(masked_crc32c(length.data(), length.size())) << message
-        << little_endian(masked_crc32c(message.data(), message.size())) << std::flush;
+  file_.append(length + little_endian(masked_crc32c(length.data(), length.size())) + message +
+               little_endian(masked_crc32c(message.data(), message.size())));
 }
-
-int64_t EventFile::bytes() { return static_cast<int64_t>(file_.tellp()); }
 
 }  // namespace qat::train

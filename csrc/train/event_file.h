@@ -2,8 +2,9 @@
 // Scalars for TensorBoard: TFRecord frames around protobuf messages, written by hand.
 
 #include <cstdint>
-#include <fstream>
 #include <string>
+
+#include "train/log_file.h"
 
 namespace qat::train {
 
@@ -15,11 +16,11 @@ class EventFile {
   // Appends to `path`, cut to keep_bytes first; a new file starts with the version record.
   EventFile(const std::string& path, int64_t keep_bytes);
   void scalar(const std::string& tag, int64_t step, double value, double wall_time);
-  int64_t bytes();  // written so far
+  int64_t bytes() const { return file_.bytes(); }  // written so far
 
  private:
   void record(const std::string& message);
-  std::ofstream file_;
+  LogFile file_;
 };
 
 }  // namespace qat::train

@@ -49,8 +49,9 @@ using DataSource = std::variant<FashionMnistSpec, IdxSpec, CsvSpec, SafetensorsS
 struct DataSpec {
   DataSource source;
   int64_t batch = 128;
-  int64_t limit = 0;                        // rows of each split, 0: all
-  int64_t classes = 0;                      // 0: one more than the largest training label
+  int64_t limit = 0;       // rows of each split, 0: all
+  int64_t validation = 0;  // rows held out of the training split, 0: a twelfth, at most 5000
+  int64_t classes = 0;     // 0: one more than the largest training label
   std::vector<double> mean = {}, std = {};  // per channel; empty: computed from the training rows
   bool flip = false;
   int64_t shift = 0;  // pixels

@@ -6,7 +6,7 @@
 namespace qat::train {
 namespace {
 
-const Words kCommon = {"name", "batch", "limit", "classes", "mean", "std", "augment"};
+const Words kCommon = {"name", "batch", "limit", "validation", "classes", "mean", "std", "augment"};
 
 Words with_common(Words keys) {
   keys.insert(keys.end(), kCommon.begin(), kCommon.end());
@@ -93,6 +93,7 @@ DataSpec parse_data(const Node& node) {
   const Fields fields(node, "data", keys);
   spec.batch = fields.integer("batch", spec.batch, 1, 65536);
   spec.limit = fields.integer("limit", spec.limit, 0, 1'000'000'000);
+  spec.validation = fields.integer("validation", spec.validation, 0, 1'000'000'000);
   spec.classes = fields.integer("classes", spec.classes, 0, 100'000);
   spec.mean = fields.numbers("mean", {-1e30, 1e30});
   spec.std = fields.numbers("std", {0.0, 1e30, true});

@@ -59,6 +59,7 @@ Json data_json(const DataSpec& spec) {
   Json json = source_json(spec.source);
   json["batch"] = spec.batch;
   json["limit"] = spec.limit;
+  json["validation"] = spec.validation;
   json["classes"] = spec.classes;
   if (!spec.mean.empty()) {
     json["mean"] = spec.mean;

@@ -88,7 +88,7 @@ class Loop {
     const at::Tensor loss = at::cross_entropy_loss(logits, batch.targets, {}, at::Reduction::Mean,
                                                    -100, spec.label_smoothing);
     const double value = loss.item<double>();
-    check_finite(value);
+    check_finite(value, "loss");
     loss.backward();
     parts_.optimizer.clip(spec.clip_norm);
     parts_.optimizer.step();
@@ -96,13 +96,14 @@ class Loop {
     report(value, rate);
   }
 
-  void check_finite(double loss) const {
+  void check_finite(double loss, const char* what) const {
     if (std::isfinite(loss)) return;
-    throw Error("training diverged: the loss is " +
-                std::string(std::isnan(loss) ? "NaN" : "infinite") + " at epoch " +
-                std::to_string(position_.epoch + 1) + ", batch " +
-                std::to_string(position_.batch + 1) + "; lower " + parts_.phase +
-                ".optimizer.lr or set " + parts_.phase + ".clip_norm");
+    const bool between = position_.batch < per_epoch_;
+    throw Error(std::string("training diverged: the ") + what + " is " +
+                (std::isnan(loss) ? "NaN" : "infinite") + " at epoch " +
+                std::to_string(position_.epoch + 1) +
+                (between ? ", batch " + std::to_string(position_.batch + 1) : "") + "; lower " +
+                parts_.phase + ".optimizer.lr or set " + parts_.phase + ".clip_norm");
   }
 
   void count(const at::Tensor& logits, const at::Tensor& targets, double loss) {
@@ -134,6 +135,7 @@ class Loop {
     if (last && parts_.schedule) parts_.schedule(1.0);
     parts_.set_training(false);
     const Evaluation validation = evaluate(parts_.forward, parts_.validation, parts_.classes);
+    check_finite(validation.loss(), "validation loss");  // the last step's damage shows only here
     const double accuracy = validation.accuracy();
     if (accuracy > position_.best && (last || !parts_.counts || parts_.counts())) {
       position_.best = accuracy;

@@ -124,9 +124,14 @@ Json report_data(const ReportInputs& inputs) {
     latency.push_back({{"batch", row.batch}, {"float_ms", row.float_ms}, {"int8_ms", row.int8_ms}});
   }
   const Summary& summary = inputs.summary;
+  const DataSet& data = inputs.session.data;
   return {{"job", inputs.session.job.name},
           {"seed", inputs.session.job.seed},
-          {"dataset", inputs.session.data.digest},
+          {"dataset",
+           {{"digest", data.digest},
+            {"train", data.train.targets.size(0)},
+            {"validation", data.validation.targets.size(0)},
+            {"test", data.test.targets.size(0)}}},
           {"recipe", inputs.session.job.recipe.name},
           {"float", figures(inputs.before)},
           {"int8", figures(inputs.after)},

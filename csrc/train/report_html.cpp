@@ -103,32 +103,52 @@ std::string classes(const Json& report) {
   return text + "</table>\n";
 }
 
-std::string layers(const Json& report) {
-  std::vector<Bar> ratios, ranges;
+std::string decibels(const Json& value) { return value.is_number() ? number("%.1f", value) : "-"; }
+
+std::string weights(const Json& report) {
+  std::vector<Bar> ratios;
+  std::string table = "<table>" + row({"layer", "operator", "bits", "SNR, dB"}, "th");
   for (const auto& layer : report.at("layers")) {
-    if (!layer.at("weight_snr_db").is_number()) continue;
-    const double decibel = layer["weight_snr_db"];
-    ratios.push_back({layer.at("name"), 0, decibel, number("%.1f dB", decibel)});
+    const Json& ratio = layer.at("weight_snr_db");
+    table += row({layer.at("name"), layer.at("operator"),
+                  std::to_string(layer.at("bits").get<int>()), decibels(ratio)});
+    if (ratio.is_number()) ratios.push_back({layer.at("name"), 0, ratio, number("%.1f dB", ratio)});
   }
+  return "<h2>Weights</h2>\n" +
+         bar_chart("Signal-to-noise ratio of the weight codes", kBlue, ratios) + table +
+         "</table>\n";
+}
+
+std::string activations(const Json& report) {
+  std::vector<Bar> ranges;
+  std::string table = "<table>" + row({"value", "lowest", "highest", "scale", "zero point"}, "th");
   for (const auto& range : report.at("ranges")) {
-    const double low = range.at("low"), high = range.at("high");
-    ranges.push_back({range.at("name"), low, high, number("%.3g", range.at("scale"))});
+    const double low = range.at("low"), high = range.at("high"), scale = range.at("scale");
+    ranges.push_back({range.at("name"), low, high, number("%.3g", scale)});
+    table += row({range.at("name"), number("%.4g", low), number("%.4g", high),
+                  number("%.6g", scale), std::to_string(range.at("zero_point").get<int>())});
   }
-  return "<h2>Layers</h2>\n" +
-         bar_chart("Signal-to-noise ratio of the weight codes", kBlue, ratios) +
-         bar_chart("Range of the activation codes (behind it: the scale)", kOrange, ranges);
+  return "<h2>Activations</h2>\n" +
+         bar_chart("Range of the activation codes (behind it: the scale)", kOrange, ranges) +
+         table + "</table>\n";
 }
 
 }  // namespace
 
 std::string report_html(const Json& report) {
   const std::string title = escape_html(report.at("job").get<std::string>());
+  const Json& data = report.at("dataset");
+  const auto rows = [&](const char* split) {
+    return std::to_string(data.at(split).get<int64_t>());
+  };
   return "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><title>" + title +
          "</title><style>" + kStyle + "</style></head><body>\n<h1>" + title + "</h1>\n<p>Recipe " +
          escape_html(report.at("recipe")) + ", seed " +
-         std::to_string(report.at("seed").get<int64_t>()) + ", data " +
-         escape_html(report.at("dataset")) + "</p>\n" + overview(report) +
-         curves(report.at("history")) + classes(report) + layers(report) + "</body></html>\n";
+         std::to_string(report.at("seed").get<int64_t>()) + ". Rows: " + rows("train") +
+         " to train, " + rows("validation") + " to choose the epoch, " + rows("test") +
+         " to test. Data " + escape_html(data.at("digest")) + "</p>\n" + overview(report) +
+         curves(report.at("history")) + classes(report) + weights(report) + activations(report) +
+         "</body></html>\n";
 }
 
 }  // namespace qat::train

@@ -46,7 +46,7 @@ class Runner {
         .set_training = [this](bool on) { session_.network->train(on); },
         .optimizer = optimizer,
         .train = *session_.train,
-        .validation = *session_.test,
+        .validation = *session_.validation,
         .classes = session_.data.classes,
         .log = log_,
         .schedule = {},

@@ -3,27 +3,13 @@
 #include <unistd.h>
 
 #include <cstdio>
-#include <filesystem>
 #include <nlohmann/json.hpp>
-
-#include "error.h"
 
 namespace qat::train {
 namespace {
 
 constexpr int64_t kBarWidth = 24;
 constexpr auto kBarInterval = std::chrono::milliseconds(100);
-
-std::ofstream open_metrics(const std::string& path, int64_t keep) {
-  std::error_code missing;
-  if (std::filesystem::exists(path)) {
-    std::filesystem::resize_file(path, static_cast<uintmax_t>(keep), missing);
-  }
-  std::ofstream file(path, std::ios::app);
-  if (!file) throw Error(path + ": cannot write this file");
-  file.seekp(0, std::ios::end);
-  return file;
-}
 
 }  // namespace
 
@@ -50,11 +36,11 @@ void Console::bar(const std::string& label, int64_t done, int64_t total, const s
 }
 
 RunLog::RunLog(const std::string& folder, const LogSizes& keep)
-    : metrics_(open_metrics(folder + "/metrics.jsonl", keep.metrics)),
+    : metrics_(folder + "/metrics.jsonl", keep.metrics),
       events_(folder + "/events.out.tfevents.qat", keep.events) {}
 
 void RunLog::metrics(const nlohmann::json& row) {
-  metrics_ << row.dump() << std::endl;
+  metrics_.append(row.dump() + "\n");
   const auto now = std::chrono::system_clock::now().time_since_epoch();
   const double wall_time = std::chrono::duration<double>(now).count();
   for (const auto& [key, value] : row.items()) {
@@ -63,7 +49,5 @@ void RunLog::metrics(const nlohmann::json& row) {
                    wall_time);
   }
 }
-
-LogSizes RunLog::sizes() { return {static_cast<int64_t>(metrics_.tellp()), events_.bytes()}; }
 
 }  // namespace qat::train

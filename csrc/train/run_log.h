@@ -2,7 +2,6 @@
 // Everything a run says while it trains: terminal, metrics.jsonl and TensorBoard events.
 
 #include <chrono>
-#include <fstream>
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 
@@ -35,10 +34,10 @@ class RunLog {
   // Appends one object; its numbers also go to the events as "<phase>/<key>" at the object's
   // "step".
   void metrics(const nlohmann::json& row);
-  LogSizes sizes();
+  LogSizes sizes() const { return {metrics_.bytes(), events_.bytes()}; }
 
  private:
-  std::ofstream metrics_;
+  LogFile metrics_;
   EventFile events_;
 };
 

@@ -12,7 +12,7 @@ Session open_session(const Job& job) {
   at::manual_seed(static_cast<uint64_t>(job.seed));
   Session session;
   session.job = job;
-  session.data = load_data(job.data);
+  session.data = load_data(job.data, static_cast<uint64_t>(job.seed));
   session.network = make_network(job.model, session.data.shape, session.data.classes);
   const BatchOptions training{.batch = job.data.batch,
                               .shuffle = true,
@@ -22,6 +22,8 @@ Session open_session(const Job& job) {
   // Large enough that a call's fixed cost vanishes, small enough for the caches of the activations.
   const BatchOptions testing{.batch = 250};
   session.train = std::make_unique<TensorBatches>(session.data.train, session.data, training);
+  session.validation =
+      std::make_unique<TensorBatches>(session.data.validation, session.data, testing);
   session.test = std::make_unique<TensorBatches>(session.data.test, session.data, testing);
   return session;
 }

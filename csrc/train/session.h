@@ -14,7 +14,8 @@ struct Session {
   Job job;
   DataSet data;
   NetworkPtr network;  // initialised from the job's seed
-  std::unique_ptr<BatchSource> train, test;
+  // Epochs are chosen on the validation rows; the test rows are for the finished model alone.
+  std::unique_ptr<BatchSource> train, validation, test;
 };
 
 // Sets torch's thread count, seed and deterministic algorithms for the whole process.

@@ -32,6 +32,12 @@ std::string open(double height, const std::string& title) {
          escape_html(title) + "</text>";
 }
 
+// The end of a dotted name says more than its start; 28 characters fill the margin of names.
+std::string shortened(const std::string& name) {
+  constexpr size_t kLongest = 28;
+  return name.size() <= kLongest ? name : "..." + name.substr(name.size() - kLongest + 3);
+}
+
 // A linear map of [low, high] to pixels, with round ticks.
 struct Axis {
   double low, high, from, to;
@@ -141,7 +147,7 @@ std::string bar_chart(const std::string& title, const std::string& color,
   double y = kTop;
   for (const Bar& bar : bars) {
     const double from = xs.at(bar.low), to = xs.at(bar.high);
-    svg += label(kNames - 8, y + 9, "end", bar.name) +
+    svg += label(kNames - 8, y + 9, "end", shortened(bar.name)) +
            format("<rect x='%.1f' y='%.1f' width='%.1f' height='11' ", from, y,
                   std::max(to - from, 1.0)) +
            "fill='" + color + "'/>" + label(to + 4, y + 9, "start", bar.label);

@@ -1,6 +1,8 @@
 """How the C++ engine reaches a Python model."""
 
 import contextlib
+import sys
+import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,6 +11,7 @@ from torch import nn
 
 from qat_ext import _C
 from qat_ext._pytree import Signature, Structure, output_names, take_apart
+from qat_ext._recompute import follow_checkpointing
 
 
 class ModelAccess:
@@ -27,6 +30,7 @@ class ModelAccess:
         self._examples: list[Structure] = []
         self._live: Structure | None = None
         self._output: Structure | None = None
+        self._lock = threading.RLock()
 
     def take_apart(
         self, args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -54,21 +58,23 @@ class ModelAccess:
     def run(self, core: _C.PreparedModel, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """One forward through the engine with the user's own arguments and result."""
         tensors, structure = self.take_apart(args, kwargs)
-        outer, self._live = self._live, structure
-        try:
-            outputs = core.forward(tensors)
-            assert self._output is not None  # the engine calls forward() below
-            return self._output.rebuild(outputs)
-        finally:
-            self._live = outer
-            self._output = None
+        with self._lock:  # threads take turns: a forward moves ranges and fixes parameters
+            outer, self._live = self._live, structure
+            try:
+                outputs = core.forward(tensors)
+                assert self._output is not None  # the engine calls forward() below
+                return self._output.rebuild(outputs)
+            finally:
+                self._live = outer
+                self._output = None
 
     # ---- called by the engine ----
 
     def forward(self, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
         structure = self._live if self._live is not None else self._example(len(tensors))
         args, kwargs = structure.rebuild(tensors)
-        with fused_attention_off():
+        follow_checkpointing()
+        with fused_attention_off(), compilation_off():
             output = self.model(*args, **kwargs)
         flat, self._output = take_apart(output)
         if self._live is None:
@@ -102,6 +108,27 @@ def fused_attention_off() -> Iterator[None]:
         yield
     finally:
         torch.backends.mha.set_fastpath_enabled(enabled)
+
+
+@contextlib.contextmanager
+def compilation_off() -> Iterator[None]:
+    """Compiled submodules run operator by operator: a compiled graph hides its layers."""
+    if "torch._dynamo" not in sys.modules:  # importing it takes seconds, and nothing is compiled
+        yield
+        return
+    with torch.compiler.set_stance("force_eager"):
+        yield
+
+
+@contextlib.contextmanager
+def buffers_restored(model: nn.Module) -> Iterator[None]:
+    """Puts buffers back that a forward replaces by other tensors; the engine restores values."""
+    kept = [(module, dict(module._buffers)) for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, buffers in kept:
+            module._buffers.update(buffers)
 
 
 @contextlib.contextmanager

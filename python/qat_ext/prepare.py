@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from qat_ext import _C
-from qat_ext._access import ModelAccess, modes_restored
+from qat_ext._access import ModelAccess, buffers_restored, modes_restored
 from qat_ext._recipe import Recipe, recipe_json
 
 #: A tensor, a tuple of positional arguments, or a mapping of keyword arguments.
@@ -86,7 +86,7 @@ class PreparedModule(nn.Module):
             self._access.add_example(*as_call(example, f"prepare: example_inputs[{index}]"))
             for index, example in enumerate(examples)
         ]
-        with modes_restored(model):
+        with modes_restored(model), buffers_restored(model):
             self._core = _C.PreparedModel(self._access, tensors, recipe)
         self.model = model
         self.quantizers = QuantizerState()
@@ -99,7 +99,10 @@ class PreparedModule(nn.Module):
         self.register_load_state_dict_pre_hook(_settle)  # type: ignore[no-untyped-call]
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """The user's forward, quantized as :attr:`phase` says; arguments and result are its own."""
+        """The user's forward, quantized as :attr:`phase` says; arguments and result are its own.
+
+        Threads that call one prepared model take turns.
+        """
         self._access.model = self.model
         return self._access.run(self._core, args, kwargs)
 
@@ -152,6 +155,21 @@ def _checked(qmodel: nn.Module, function: str) -> PreparedModule:
     return qmodel
 
 
+def _refuse_hidden_operators(model: nn.Module) -> None:
+    for name, module in model.named_modules():
+        place = f"the submodule '{name}'" if name else "the model"
+        if isinstance(module, PreparedModule):
+            raise _C.Error(
+                f"prepare: {place} is already a prepared model; prepare its .model, or the outer "
+                "model alone"
+            )
+        if isinstance(module, torch.jit.ScriptModule):
+            raise _C.Error(
+                f"prepare: {place} is compiled by torch.jit, which hides its operators; prepare "
+                "the Python module that it was made from"
+            )
+
+
 def prepare(
     model: nn.Module,
     example_inputs: Example | list[Example],
@@ -176,6 +194,7 @@ def prepare(
     """
     if not isinstance(model, nn.Module):
         raise _C.Error(f"prepare: model: expected a torch.nn.Module, got {type(model).__name__}")
+    _refuse_hidden_operators(model)
     examples = list(example_inputs) if isinstance(example_inputs, list) else [example_inputs]
     if not examples:
         raise _C.Error("prepare: example_inputs: expected at least one example, got an empty list")

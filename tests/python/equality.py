@@ -1,5 +1,6 @@
 """Every form of one model gives the same bits: the check that the equality tests share."""
 
+import copy
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +22,7 @@ class Result:
     int8: Any
     file: Any  # the oracle's reading of the checkpoint
     operators: set[str]
+    gradients: dict[str, torch.Tensor]  # of the first step
 
 
 def flat(output: Any) -> list[torch.Tensor]:
@@ -69,13 +71,15 @@ def gradients(model: nn.Module, example: Any) -> dict[str, torch.Tensor]:
     return {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
 
 
-def train(qmodel: nn.Module, example: Any, steps: int = 2) -> None:
-    """An ordinary loop."""
-    optimizer = torch.optim.SGD(qmodel.parameters(), 1e-3)
-    qmodel.train()
-    for _ in range(steps):
-        gradients(qmodel, example)
+def train(qmodel: nn.Module, examples: list[Any], rate: float) -> dict[str, torch.Tensor]:
+    """An ordinary loop; gives the gradients of its first step."""
+    optimizer = torch.optim.SGD(qmodel.parameters(), rate)
+    first: dict[str, torch.Tensor] = {}
+    for example in examples:
+        made = gradients(qmodel, example)
+        first = first or {name: gradient.clone() for name, gradient in made.items()}
         optimizer.step()
+    return first
 
 
 def by_torch(node: Any, inputs: list[np.ndarray], arguments: list[Any]) -> list[np.ndarray]:
@@ -116,18 +120,22 @@ def check(
     folder: Path | None = None,
     *,
     others: tuple[Any, ...] = (),
-    steps: int = 2,
+    batches: tuple[Any, ...] = (),
+    rate: float = 1e-3,
     fraction: float = 0.95,
 ) -> Result:
     """Prepares, trains and converts `model`, and compares every form of it bit for bit.
 
     Args:
         others: further inputs, as of another batch size, for the comparison.
+        batches: to train on; two times the example unless given.
+        rate: of the training; 0 keeps the parameters.
         folder: where the checkpoint is written; without it, the file is left out.
         fraction: the least share of multiply-accumulates in integers.
     """
     qmodel = qat.prepare(model, example, recipe)
-    train(qmodel, example, steps)
+    modes = [(module, module.training) for module in model.modules()]
+    first = train(qmodel, list(batches or (example, example)), rate)
     qmodel.eval()
     int8 = qat.convert(qmodel)
     loaded = file = None
@@ -143,15 +151,30 @@ def check(
         assert int8.integer_fraction() >= fraction, int8.integer_fraction()
     assert qat.verify(qmodel, int8, [example, *others]).equal
     qat.step(qmodel, 1.0)
-    qmodel.train()
+    for module, training in modes:
+        module.training = training
     for index, inputs in enumerate((example, *others)):
         same_bits(call(qmodel, inputs), expected[index], "train() with everything frozen")
-    return Result(qmodel.eval(), int8, file, {operator for _, operator in int8.nodes()})
+    operators = {operator for _, operator in int8.nodes()}
+    return Result(qmodel.eval(), int8, file, operators, first)
 
 
-def _compare(
-    expected: list[torch.Tensor], int8: Any, loaded: Any, file: Any, inputs: Any
-) -> None:
+def check_with_gradients(model: nn.Module, example: Any, *args: Any, **keywords: Any) -> Result:
+    """:func:`check`, and every parameter that has a gradient in float has one here."""
+    expected = gradients(copy.deepcopy(model), example)
+    result = check(model, example, *args, **keywords)
+    ours = {name.removeprefix("model."): g for name, g in result.gradients.items()}
+    for name, gradient in expected.items():
+        assert name in ours, f"{name}: no gradient"
+        assert bool(ours[name].isfinite().all()), f"{name}: a gradient is not finite"
+        # A bias before batch norm has only rounding noise in float.
+        if float(gradient.abs().max()) > 1e-4:
+            assert bool(ours[name].any()), f"{name}: all gradients are zero"
+    assert set(ours) == set(expected)
+    return result
+
+
+def _compare(expected: list[torch.Tensor], int8: Any, loaded: Any, file: Any, inputs: Any) -> None:
     for tensor in expected:
         assert bool(tensor.isfinite().all()), "a logit is not finite"
 

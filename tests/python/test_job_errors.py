@@ -152,8 +152,8 @@ def test_a_run_folder_is_not_used_twice(job: Path) -> None:
     fails(
         qat("train", "job.yaml", "run=r", cwd=job.parent),
         2,
-        f"run: error: {job.parent}/r holds a run already; continue it with 'qat resume {job.parent}/r' "
-        "or choose another folder",
+        f"run: error: {job.parent}/r holds a run already; continue it with "
+        f"'qat resume {job.parent}/r' or choose another folder",
     )
 
 

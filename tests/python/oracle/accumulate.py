@@ -8,7 +8,7 @@ and the order of summation does not matter.
 from __future__ import annotations
 
 import itertools
-from typing import Sequence
+from collections.abc import Sequence
 
 import numpy as np
 

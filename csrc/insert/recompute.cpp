@@ -1,0 +1,88 @@
+#include "insert/recompute.h"
+
+#include "error.h"
+#include "insert/engine.h"
+#include "insert/session.h"
+
+namespace qat::insert {
+
+ForwardRecord::ForwardRecord(NamedTensors given) : parameters(std::move(given)) {
+  for (const auto& [name, tensor] : parameters) {
+    if (tensor.defined()) names.emplace(tensor.unsafeGetTensorImpl(), &name);
+  }
+}
+
+const std::string* ForwardRecord::name_of(const at::Tensor& tensor) const {
+  const auto found = names.find(tensor.unsafeGetTensorImpl());
+  return found == names.end() ? nullptr : found->second;
+}
+
+const c10::TensorImpl* ForwardRecord::find(const std::string& wanted) const {
+  for (const auto& [name, tensor] : parameters) {
+    if (name == wanted && tensor.defined()) return tensor.unsafeGetTensorImpl();
+  }
+  return nullptr;
+}
+
+struct Recomputation::Start {
+  const capture::Trace& trace;
+  const Plan& plan;
+  QuantizerBank& bank;  // while the forward runs
+  std::shared_ptr<ForwardRecord> record;
+  SessionOptions options;
+  capture::SiteKeys keys;
+  std::vector<Session::Origin> origins;  // of the arguments
+};
+
+Recomputation::Recomputation() = default;
+Recomputation::~Recomputation() = default;
+Recomputation::Run::Run() = default;
+Recomputation::Run::~Run() = default;
+
+std::unique_ptr<Recomputation::Run> Recomputation::first_run() const {
+  return std::unique_ptr<Run>(new Run());
+}
+
+std::shared_ptr<Recomputation> Recomputation::begin(const TensorList& arguments) {
+  const auto* session = dynamic_cast<Session*>(current_handler());
+  if (session == nullptr) return nullptr;
+  const Session& s = *session;
+  s.record_->recomputed = true;
+  SessionOptions options = s.options_;
+  options.observe = false;
+  options.recompute = true;
+  auto begun = std::shared_ptr<Recomputation>(new Recomputation());
+  begun->start_.reset(new Start{s.trace_, s.plan_, s.bank_, s.record_, options, s.keys_, {}});
+  for (const at::Tensor& argument : arguments) {
+    begun->start_->origins.push_back(s.origin_of(argument));
+  }
+  return begun;
+}
+
+std::unique_ptr<Recomputation::Run> Recomputation::run_again(const TensorList& arguments) const {
+  const Start& start = *start_;
+  std::unique_ptr<Run> run(new Run());
+  run->engine_ = start.record->engine.lock();
+  if (run->engine_ == nullptr) {
+    throw Error(
+        "backward: a checkpointed part of the forward has to run again, but the prepared model has "
+        "been freed; keep it until backward is done.");
+  }
+  if (arguments.size() != start.origins.size()) {
+    throw Error("backward: a checkpointed part of the forward runs again with " +
+                std::to_string(arguments.size()) + " tensors, but ran with " +
+                std::to_string(start.origins.size()));
+  }
+  run->bank_ = start.record->bank;
+  QuantizerBank& bank = run->bank_ != nullptr ? *run->bank_ : start.bank;
+  run->session_ =
+      std::make_unique<Session>(start.trace, start.plan, bank, start.record, start.options);
+  run->session_->keys_ = start.keys;
+  for (size_t i = 0; i < arguments.size(); ++i) {
+    run->session_->remember(arguments[i], start.origins[i]);
+  }
+  run->mode_ = std::make_unique<ModeGuard>(run->session_.get());
+  return run;
+}
+
+}  // namespace qat::insert

@@ -1,0 +1,87 @@
+// Where a forward may not differ from the plan.
+
+#include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/functions/accumulate_grad.h>
+#include <torch/csrc/autograd/variable.h>
+
+#include "error.h"
+#include "insert/session.h"
+
+namespace qat::insert {
+namespace {
+
+using capture::Kind;
+
+bool is_layer(Kind kind) { return kind == Kind::conv || kind == Kind::linear; }
+
+// The leaves that a backward from these tensors would reach.
+std::unordered_set<const c10::TensorImpl*> leaves_behind(const TensorList& tensors) {
+  std::unordered_set<const c10::TensorImpl*> leaves;
+  std::unordered_set<const torch::autograd::Node*> seen;
+  std::vector<torch::autograd::Node*> open;
+  for (const at::Tensor& tensor : tensors) {
+    if (tensor.grad_fn() != nullptr) open.push_back(tensor.grad_fn().get());
+  }
+  while (!open.empty()) {
+    auto* node = open.back();
+    open.pop_back();
+    if (!seen.insert(node).second) continue;
+    if (const auto* leaf = dynamic_cast<torch::autograd::AccumulateGrad*>(node)) {
+      leaves.insert(leaf->variable.unsafeGetTensorImpl());
+    }
+    for (const auto& edge : node->next_edges()) {
+      if (edge.function != nullptr) open.push_back(edge.function.get());
+    }
+  }
+  return leaves;
+}
+
+}  // namespace
+
+void Session::require_known(const Call& call) const {
+  if (call.site != nullptr || !is_layer(call.known.kind) || !call.origin.depends_on_input) return;
+  const std::string* parameter = nullptr;
+  for (const at::Tensor& operand : call.operands) {
+    const Origin origin = origin_of(operand);
+    if (origin.parameter != nullptr) parameter = origin.parameter;
+  }
+  if (parameter == nullptr) return;
+  // A layer that eval never passes (an auxiliary head) may train in float.
+  if (options_.training && plan_.layer_parameters.count(*parameter) == 0) return;
+  throw Error("forward: " + call.known.stem + " with parameter '" + *parameter +
+              "' is not in the plan: the forward took a path that the example inputs did not take. "
+              "Give prepare() an example that takes it.");
+}
+
+// The model's own decisions (which branch to take) are part of the plan.
+void Session::require_outcome(const Call& call) const {
+  const c10::IValue& expected = trace_.nodes[call.node].outcome;
+  if (options_.training || !expected.isBool() || call.stack.empty()) return;
+  const c10::IValue& got = call.stack.back();
+  if (!got.isBool() || got.toBool() == expected.toBool()) return;
+  const auto spell = [](bool value) { return value ? "true" : "false"; };
+  throw Error("forward: '" + call.name() + "' (" + call.known.stem + ") came out " +
+              spell(got.toBool()) + ", but " + spell(expected.toBool()) +
+              " with the example inputs: the model decides by its data which way it takes, and the "
+              "integer model holds one way only. Select values with torch.where, or prepare the "
+              "model with an example that decides as the data do.");
+}
+
+void Session::require_complete(const TensorList& outputs) const {
+  std::optional<std::unordered_set<const c10::TensorImpl*>> used;
+  for (size_t i = 0; i < trace_.nodes.size(); ++i) {
+    const auto& node = trace_.nodes[i];
+    if (!is_layer(node.kind) || !plan_.sites[i].integer) continue;
+    if (visited_.count(static_cast<int64_t>(i)) > 0) continue;
+    if (options_.training && at::GradMode::is_enabled()) {
+      // Training may drop whole blocks; a layer that ran unseen lies behind the outputs.
+      if (!used) used = leaves_behind(outputs);
+      if (used->count(record_->find(plan_.sites[i].weight_parameter)) == 0) continue;
+    }
+    throw Error("forward: the planned site '" + node.name + "' (" + node.stem +
+                ") was not passed. Was the model compiled, scripted or replaced after prepare()? "
+                "Prepare it again, or run it without compilation.");
+  }
+}
+
+}  // namespace qat::insert

@@ -1,0 +1,49 @@
+#pragma once
+// The one way in which kernels are started.
+
+#include <cuda_runtime_api.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+
+#include "error.h"
+
+namespace qat::kernels::cuda {
+
+constexpr int kThreads = 256;
+// Fills any current GPU several times over; the loops inside the kernels take the rest.
+constexpr int64_t kMostThreadBlocks = 4096;
+
+constexpr int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Starts `kernel` with `thread_blocks` blocks at the most, none where that is 0 (an empty grid is
+// an error to CUDA). Kernels loop over whatever work is left.
+template <typename... Parameters, typename... Arguments>
+void launch_blocks(const char* op, void (*kernel)(Parameters...), int64_t thread_blocks,
+                   cudaStream_t stream, const Arguments&... arguments) {
+  if (thread_blocks <= 0) return;
+  const auto grid = static_cast<unsigned>(std::min(thread_blocks, kMostThreadBlocks));
+  kernel<<<grid, kThreads, 0, stream>>>(arguments...);
+  const cudaError_t status = cudaGetLastError();
+  if (status == cudaSuccess) return;
+  throw Error(std::string(op) + ": CUDA: expected the kernel to start, got \"" +
+              cudaGetErrorString(status) + "\"; an earlier CUDA operation may have failed.");
+}
+
+// One thread for each of `items` pieces of work.
+template <typename... Parameters, typename... Arguments>
+void launch(const char* op, void (*kernel)(Parameters...), int64_t items, cudaStream_t stream,
+            const Arguments&... arguments) {
+  launch_blocks(op, kernel, divide_up(items, kThreads), stream, arguments...);
+}
+
+__device__ __forceinline__ int64_t first_item() {
+  return static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+}
+
+__device__ __forceinline__ int64_t item_step() {
+  return static_cast<int64_t>(gridDim.x) * blockDim.x;
+}
+
+}  // namespace qat::kernels::cuda

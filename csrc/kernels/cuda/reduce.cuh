@@ -1,0 +1,85 @@
+#pragma once
+// Reductions with one result whatever the grid: integers in any order, doubles in the order of
+// Note [Fixed summation order] in kernels/cpu/tile.h. No atomics.
+
+#include "kernels/cpu/range_keys.h"
+#include "kernels/cuda/kernels.h"
+#include "kernels/cuda/packs.cuh"
+
+namespace qat::kernels::cuda {
+
+constexpr int kWarp = 32;
+constexpr unsigned kAllLanes = 0xffffffffu;
+
+// combine(int32, int32), associative and commutative, over the threads of a block; all of them must
+// come here. The result is valid in thread 0.
+template <typename Combine>
+__device__ __forceinline__ int32_t block_reduce(int32_t value, const Combine& combine) {
+  __shared__ int32_t of_warp[kThreads / kWarp];
+  for (int lanes = kWarp / 2; lanes > 0; lanes /= 2) {
+    value = combine(value, __shfl_down_sync(kAllLanes, value, lanes));
+  }
+  __syncthreads();  // of_warp may still be read by an earlier call
+  if (threadIdx.x % kWarp == 0) of_warp[threadIdx.x / kWarp] = value;
+  __syncthreads();
+  if (threadIdx.x == 0) {
+    for (int warp = 1; warp < kThreads / kWarp; ++warp) value = combine(value, of_warp[warp]);
+  }
+  return value;
+}
+
+__device__ __forceinline__ RangeKeys block_merge(const RangeKeys& keys) {
+  return {block_reduce(keys.minimum, [](int32_t a, int32_t b) { return a < b ? a : b; }),
+          block_reduce(keys.maximum, [](int32_t a, int32_t b) { return a > b ? a : b; })};
+}
+
+// Calls body(block, column j, channel, first element, end) once for each column of each block; the
+// column's elements lie g.width apart.
+template <typename Body>
+__device__ __forceinline__ void for_each_column(const ColumnBlocks& g, const Body& body) {
+  for (int64_t t = first_item(); t < g.columns(); t += item_step()) {
+    const int64_t block = quotient_of(t, g.width), j = t - block * g.width;
+    const int64_t begin = block * g.elements;
+    const int64_t end = begin + g.elements < g.total ? begin + g.elements : g.total;
+    body(block, j, remainder_of(j, g.channels), begin + j, end);
+  }
+}
+
+// open(channel) returns add(element, sums); columns: [blocks, kSums, width].
+template <int kSums, typename Open>
+__device__ __forceinline__ void sum_columns(const ColumnBlocks& g, double* columns,
+                                            const Open& open) {
+  for_each_column(g, [&](int64_t block, int64_t j, int64_t c, int64_t first, int64_t end) {
+    double sums[kSums] = {};
+    const auto add = open(c);
+    for (int64_t i = first; i < end; i += g.width) add(i, sums);
+#pragma unroll
+    for (int s = 0; s < kSums; ++s) columns[(block * kSums + s) * g.width + j] = sums[s];
+  });
+}
+
+// Adds the columns of each channel: [blocks * sums, width] -> [blocks * sums, channels].
+static __global__ void __launch_bounds__(kThreads)
+    fold_columns(ColumnBlocks g, int64_t sums, const double* columns, double* partials) {
+  for (int64_t t = first_item(); t < g.count * sums * g.channels; t += item_step()) {
+    const int64_t row = quotient_of(t, g.channels);
+    const double* column = columns + row * g.width + (t - row * g.channels);
+    double sum = column[0];
+    for (int64_t k = g.channels; k < g.width; k += g.channels) sum += column[k];
+    partials[t] = sum;
+  }
+}
+
+// Adds the blocks of sum s of a channel.
+__device__ __forceinline__ double add_blocks(const ColumnBlocks& g, int64_t sums, int64_t s,
+                                             int64_t channel, const double* partials) {
+  double sum = 0.0;
+  for (int64_t b = 0; b < g.count; ++b) sum += partials[(b * sums + s) * g.channels + channel];
+  return sum;
+}
+
+__device__ __forceinline__ double row_count(const ColumnBlocks& g) {
+  return static_cast<double>(g.total / g.channels);
+}
+
+}  // namespace qat::kernels::cuda
