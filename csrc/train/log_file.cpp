@@ -17,7 +17,7 @@ namespace {
 
 LogFile::LogFile(const std::string& path, int64_t keep_bytes) : path_(path) {
   const auto keep = static_cast<uintmax_t>(keep_bytes);
-  if (std::filesystem::exists(path)) {
+  if (std::filesystem::is_regular_file(path)) {
     // Only ever shorter: growing would fill the file with zeros.
     if (std::filesystem::file_size(path) > keep) std::filesystem::resize_file(path, keep);
     bytes_ = static_cast<int64_t>(std::filesystem::file_size(path));

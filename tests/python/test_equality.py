@@ -22,38 +22,16 @@ RULED = {
     "perceptron": "2*", "residual": "left*", "inverted": "depthwise*", "dense": "convs.1*",
     "mixed": "mlp*", "decoder": "up*",
 }  # fmt: skip
-SIGNED_UPSAMPLING = "ATen upsamples bytes but not signed ones: prepare calls it on the codes"
-FROZEN_ISLAND = "freezing does not reach a batch norm that is a float island"
-BOOLEAN_MASK = "attention adds a boolean mask as 0 and 1 instead of leaving out what is False"
 
 
-def known(cases, failing, reason):
-    """The cases as parameters; those in `failing` must fail as `reason` says."""
-    return [
-        pytest.param(*case, marks=pytest.mark.xfail(strict=True, reason=reason))
-        if case in failing
-        else case
-        for case in cases
-    ]
-
-
-@pytest.mark.parametrize(
-    ("model", "recipe"),
-    known(
-        [(model, recipe) for model in SMALL for recipe in RECIPES],
-        [("decoder", name) for name in ("int8-symmetric", "w5_a5_symmetric", "w7_a3")],
-        SIGNED_UPSAMPLING,
-    ),
-)
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("model", SMALL)
 def test_small(model, recipe, tmp_path):
     made, example = SMALL[model]()
     check(made, example, RECIPES[recipe], tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("model",),
-    known([(m,) for m in SMALL], [("residual",), ("inverted",), ("dense",)], FROZEN_ISLAND),
-)
+@pytest.mark.parametrize("model", SMALL)
 def test_rules(model, tmp_path):
     made, example = SMALL[model]()
     whole = check(made, example, "int8").int8.nodes()
@@ -73,18 +51,13 @@ def test_rules(model, tmp_path):
     assert (formats, weights) == ({6}, {"s4"})
 
 
-@pytest.mark.parametrize(("model",), known([(m,) for m in LARGE], [("bert",)], BOOLEAN_MASK))
+@pytest.mark.parametrize("model", LARGE)
 def test_large(model, tmp_path):
     made, example = LARGE[model]()
     check(made, example, "int8", tmp_path)
 
 
-@pytest.mark.parametrize(
-    ("model",),
-    known(
-        [("mobilenet_v3_small",), ("shufflenet",), ("vit",), ("bert",)], [("bert",)], BOOLEAN_MASK
-    ),
-)
+@pytest.mark.parametrize("model", ["mobilenet_v3_small", "shufflenet", "vit", "bert"])
 def test_large_symmetric(model, tmp_path):
     made, example = LARGE[model]()
     recipe = {"target": "tensorrt", "weights": {"bits": 5, "power_of_two": True}}

@@ -128,7 +128,6 @@ def test_conv2d(conv, recipe, tmp_path):
     check_with_gradients(model, x, recipe, tmp_path, others=(x[:1],))
 
 
-@pytest.mark.xfail(strict=True, reason="freezing does not reach a batch norm in a float island")
 def test_same_padding_of_an_even_kernel_stays_float(tmp_path):
     """It pads more behind than before, which is no attribute of the conv node."""
     model = with_norm(nn.BatchNorm2d(6), nn.Conv2d(4, 6, (2, 4), padding="same"))
@@ -210,9 +209,6 @@ def test_channels_last(tmp_path):
     check_with_gradients(model, other, "int8", tmp_path, others=(x, other[:2]))
 
 
-@pytest.mark.xfail(
-    strict=True, reason="oneDNN corrupts the heap in the channels-last backward of such a layer"
-)
 def test_one_by_one_with_a_stride():
     """In a process of its own: the failure is a crash."""
     program = (

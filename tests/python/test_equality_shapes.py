@@ -85,7 +85,6 @@ POOLS = {
     "mean_keepdim": lambda x: x.mean(-1, keepdim=True),
     "mean_channels": lambda x: x.mean(1),
 }
-BATCH_VECTOR = "the chain of a result of one axis is given channel axis 1"
 
 
 @pytest.mark.parametrize("recipe", ["int8", "int8-symmetric"])
@@ -130,10 +129,7 @@ LAYOUTS = {
 
 @pytest.mark.parametrize("recipe", ["int8", "int8-symmetric"])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_layout(layout, recipe, tmp_path, request):
-    if "upsample" in layout and recipe == "int8-symmetric":
-        reason = "ATen upsamples bytes but not signed ones: prepare calls it on the codes"
-        request.applymarker(pytest.mark.xfail(strict=True, reason=reason))
+def test_layout(layout, recipe, tmp_path):
     check_around(lambda x: LAYOUTS[layout](F.relu(x)), tmp_path, recipe)
 
 
@@ -195,7 +191,6 @@ def test_several_inputs_and_named_outputs(tmp_path):
     assert torch.equal(named["more.1"], result.qmodel(**example)["more"][1])
 
 
-@pytest.mark.xfail(strict=True, reason=BATCH_VECTOR)
 def test_mean_over_everything_but_the_batch(tmp_path):
     class Net(nn.Module):
         def __init__(self):
