@@ -243,6 +243,15 @@ void Recorder::record_outputs(TraceNode& node, const torch::jit::Stack& stack,
 }
 
 void Recorder::handle(const c10::OperatorHandle& op, torch::jit::Stack& stack) {
+  try {
+    record(op, stack);
+  } catch (const Error&) {
+    failure_ = std::current_exception();
+    throw;
+  }
+}
+
+void Recorder::record(const c10::OperatorHandle& op, torch::jit::Stack& stack) {
   const Operator& known = classify(op);
   const auto& schema = op.schema();
   const size_t count = schema.arguments().size();

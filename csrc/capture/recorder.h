@@ -1,6 +1,7 @@
 #pragma once
 // The handler that writes a Trace.
 
+#include <exception>
 #include <map>
 #include <set>
 #include <string>
@@ -17,9 +18,13 @@ class Recorder final : public insert::Handler {
  public:
   Recorder(const NamedTensors& tensors, const TensorList& inputs);
   void handle(const c10::OperatorHandle& op, torch::jit::Stack& stack) override;
+  // The error that ended the recording, as it was thrown here: on its way through the model's own
+  // code (Python) an exception changes its type.
+  std::exception_ptr failure() const { return failure_; }
   Trace finish(const TensorList& outputs);
 
  private:
+  void record(const c10::OperatorHandle& op, torch::jit::Stack& stack);
   int64_t value_of(const at::Tensor& tensor, const TraceNode* user);
   int64_t new_value(const at::Tensor& tensor, TraceValue value);
   TraceArgument argument(const c10::IValue& value, const TraceNode& node);
@@ -41,6 +46,7 @@ class Recorder final : public insert::Handler {
   std::vector<at::Tensor> alive_;              // addresses must not be reused while recording
   std::set<const c10::StorageImpl*> scratch_;  // written by the forward itself
   std::map<std::string, int64_t> names_;
+  std::exception_ptr failure_;
 };
 
 }  // namespace qat::capture

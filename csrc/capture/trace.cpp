@@ -148,7 +148,12 @@ Trace record(ModelAccess& access, const TensorList& inputs) {
   TensorList outputs;
   {
     insert::ModeGuard guard(&recorder);
-    outputs = access.forward(inputs);
+    try {
+      outputs = access.forward(inputs);
+    } catch (...) {
+      if (recorder.failure()) std::rethrow_exception(recorder.failure());
+      throw;
+    }
   }
   return recorder.finish(outputs);
 }

@@ -27,6 +27,8 @@ class Engine {
 
   // Called with the codes of every planned value as a forward makes them, while set.
   std::function<void(const std::string& site, const insert::Codes& codes)> probe;
+  // Compares each quantized site with the float model on `inputs`, in eval.
+  std::vector<SiteSignal> measure(const TensorList& inputs);
 
   ModelAccess access;
   const Recipe recipe;

@@ -29,6 +29,15 @@ struct ModelAccess {
 // floating: the model as it is. calibrate: ranges are observed, nothing is quantized. qat: both.
 enum class Phase { floating, calibrate, qat };
 
+// How far the codes of a site are from the float model's values.
+struct SiteSignal {
+  std::string site;
+  double signal_to_noise_db = 0;  // 10 log10(sum x^2 / sum (x - x_hat)^2); infinite when equal
+  float min = 0, max = 0;         // of the float values
+  float scale = 1;
+  int zero_point = 0;
+};
+
 class Engine;  // insert/engine.h
 
 class PreparedModel {
@@ -59,6 +68,10 @@ class PreparedModel {
   // and maxima, int64[1] counts, and the flags "schedule.phase", "schedule.batch_norm_frozen",
   // "schedule.ranges_frozen". Tensors are shared, so writing into them restores a checkpoint.
   NamedTensors state() const;
+
+  // The signal-to-noise ratio of every site whose codes are kept, on one list of inputs, with the
+  // model in eval(). Changes no state.
+  std::vector<SiteSignal> measure(const TensorList& inputs);
 
   // One row per site: operator, bits, granularity, method, or why it stays float.
   std::string plan() const;

@@ -97,6 +97,7 @@ void Session::dispatch(const c10::OperatorHandle& op, torch::jit::Stack& stack) 
             {op.schema(), stack.data() + (stack.size() - count)},
             {},
             {},
+            {},
             -1,
             nullptr,
             &trace_};
@@ -110,9 +111,7 @@ void Session::dispatch(const c10::OperatorHandle& op, torch::jit::Stack& stack) 
     return;
   }
   require_known(call);
-  const bool writes_view =
-      call.known.in_place && !call.operands.empty() && has_real_views(call.operands[0]);
-  if (call.site != nullptr && call.site->integer && !writes_view) {
+  if (call.site != nullptr && call.site->integer) {
     run_planned(call);
   } else {
     run_island(call);
@@ -126,16 +125,8 @@ void Session::push_results(Call& call, Results results) {
   const Payload* first = results.empty() ? nullptr : payload_of(results[0]);
   if (probe && first != nullptr && first->codes) probe(call.name(), *first->codes);
   if (call.known.in_place) {
-    const at::Tensor self = call.operands[0];
-    if (payload_of(self) != nullptr) {
-      const bool quantized = payload_of(results[0]) != nullptr;
-      quantized ? replace_contents(self, results[0]) : replace_with_real(self, results[0]);
-      remember(self, call.origin);
-    } else {
-      self.copy_(realize(results[0]));
-      remember(self, call.origin);
-    }
-    results = {self};
+    write_in_place(call, results[0]);
+    results = {call.written};
   }
   call.stack.resize(call.stack.size() - count);
   const auto& returns = call.op.schema().returns();
@@ -147,7 +138,38 @@ void Session::push_results(Call& call, Results results) {
   for (const at::Tensor& result : results) call.stack.emplace_back(result);
 }
 
+// A planned operator never computes in the memory that it is to overwrite: backward needs its
+// operands as they were.
+void Session::separate_written(Call& call) {
+  call.written = call.operands[0];
+  const Payload* payload = payload_of(call.written);
+  const bool wraps_real = payload != nullptr && payload->real.tensor.defined() && payload->chain &&
+                          payload->chain->acc.is_alias_of(payload->real.tensor);
+  if (payload != nullptr && !wraps_real) return;
+  const Origin origin = origin_of(call.written);
+  call.operands[0] = realize(call.written).clone();
+  call.stack[call.stack.size() - call.arguments.size()] = call.operands[0];
+  remember(call.operands[0], origin);
+}
+
+void Session::write_in_place(Call& call, const at::Tensor& result) {
+  const at::Tensor& self = call.written;
+  if (payload_of(self) == nullptr) {
+    self.copy_(realize(result));
+  } else if (has_real_views(self)) {
+    const at::Tensor real = realize(self);
+    real.copy_(realize(result));
+    replace_with_real(self, real);
+  } else if (payload_of(result) != nullptr) {
+    replace_contents(self, result);
+  } else {
+    replace_with_real(self, result);
+  }
+  remember(self, call.origin);
+}
+
 void Session::run_planned(Call& call) {
+  if (call.known.in_place) separate_written(call);
   if (auto results = planned(call)) {
     push_results(call, std::move(*results));
   } else {

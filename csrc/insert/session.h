@@ -40,6 +40,8 @@ class Session final : public Handler {
   std::exception_ptr failure() const { return failure_; }
 
   std::function<void(const std::string& site, const Codes& codes)> probe;
+  // The float values of the same sites, where nothing is quantized.
+  std::function<void(const std::string& site, const at::Tensor& real)> real_probe;
 
   // Throws qat::Error naming a planned layer that the forward did not pass though its outputs
   // depend on it, or in eval might.
@@ -69,6 +71,7 @@ class Session final : public Handler {
     const capture::Operator& known;
     capture::Arguments arguments;
     std::vector<at::Tensor> operands;  // every tensor argument, in schema order
+    at::Tensor written;                // by a planned in-place operator
     Origin origin;                     // of the results
     int64_t node = -1;
     const SitePlan* site = nullptr;
@@ -87,6 +90,8 @@ class Session final : public Handler {
   void push_results(Call& call, Results results);
   void require_known(const Call& call) const;
   void require_outcome(const Call& call) const;
+  void separate_written(Call& call);
+  void write_in_place(Call& call, const at::Tensor& result);
   bool skip_write(Call& call);
   void keep_statistics(Call& call);
 

@@ -53,6 +53,7 @@ at::Tensor Session::conv(Call& call) {
                                       g.transposed ? g.groups : 1);
   const at::Tensor bias = tensor_argument(call.arguments, parsed.bias);
   const at::Tensor layer = conv_int(codes_operand(call, 0), weight, codes, bias, g);
+  if (call.site->output == kNoQuantizer) return layer;
   return outcome(call, chain_of(layer, true), Nominal::like(layer));
 }
 
@@ -63,17 +64,18 @@ at::Tensor Session::linear(Call& call) {
   const auto codes = quantized_weight(weight, call.site->weight, 0, 1);
   const at::Tensor bias = tensor_argument(call.arguments, parsed.bias);
   const at::Tensor layer = linear_int(codes_operand(call, parsed.input), weight, codes, bias);
+  if (call.site->output == kNoQuantizer) return layer;
   return outcome(call, chain_of(layer, true), Nominal::like(layer));
 }
 
 Chain Session::chain_of(const at::Tensor& operand, bool bare_layer_only) const {
   const Payload* payload = payload_of(operand);
   const bool pending = payload != nullptr && payload->chain.has_value();
-  // A bare layer's own node is the source, so hooks on it are met in any case.
   const bool bare_layer =
       pending && payload->chain->multiplier.defined() && payload->chain->plain();
-  const bool usable = bare_layer_only ? bare_layer : pending && can_reach_past(operand);
-  if (usable) {
+  // A layer's own result is the source itself, so nothing is reached past.
+  const bool continues = pending && (!payload->chain->source.defined() || can_reach_past(operand));
+  if (continues && (bare_layer || !bare_layer_only)) {
     Chain chain = *payload->chain;
     if (!chain.source.defined()) chain.source = operand;
     return chain;

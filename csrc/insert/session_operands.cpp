@@ -102,7 +102,7 @@ ReplayOutput Session::codes_output(const at::Tensor& codes, const Codes& like,
 // Calibration: the operator runs in float, and what the plan quantizes is observed.
 void Session::calibrate(Call& call) {
   const auto observe = [this](const at::Tensor& tensor, int quantizer) {
-    if (!tensor.is_floating_point() || options_.recompute) return;
+    if (!tensor.is_floating_point() || options_.recompute || !options_.observe) return;
     bank_.observe(quantizer, range_of(tensor.detach().to(at::kFloat)));
   };
   if (call.site != nullptr) {
@@ -122,6 +122,7 @@ void Session::calibrate(Call& call) {
       remember(result, call.origin);
       if (call.site != nullptr && call.site->output != kNoQuantizer) {
         observe(result, call.site->output);
+        if (real_probe) real_probe(call.name(), result);
       }
     }
   }

@@ -99,7 +99,8 @@ Batch TensorBatches::batch(int64_t epoch, int64_t index) {
   if (inputs.dim() == 4 && (options_.flip || options_.shift > 0)) {
     inputs = augment(inputs, options_.flip, options_.shift, stream(options_.seed, epoch, index));
   }
-  return {inputs.to(at::kFloat).mul_(factor_).add_(offset_), targets};
+  // Not mul_: rows of float data without shuffling are still those of the data set itself.
+  return {inputs.to(at::kFloat).mul(factor_).add_(offset_), targets};
 }
 
 }  // namespace qat::train

@@ -40,3 +40,6 @@ def load() -> None:
                 f"{library}; use one of the two installations per process"
             )
     torch.ops.load_library(library)
+    kernels = PACKAGE / "lib" / "libqat_ext_cuda.so"
+    if torch.version.cuda and kernels.is_file():
+        torch.ops.load_library(str(kernels))

@@ -9,6 +9,7 @@ layer ran in integers), then times. Memory is measured in a process of its own p
 
 import argparse
 import copy
+import functools
 import json
 import os
 import platform
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from types import ModuleType
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
@@ -26,12 +28,12 @@ from torch import nn
 VARIANTS = ("fp32", "torch.ao", "qat_ext")
 
 
-def torchvision_models():
+@functools.cache
+def torchvision_models() -> ModuleType:
     """torchvision's model definitions; beside a CPU torch two of its schemas are missing."""
-    library = torch.library.Library("torchvision", "DEF")
     for name in ("nms", "qnms"):
-        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    torchvision_models.library = library
+        schema = f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
+        torch.library.define(f"torchvision::{name}", schema.removeprefix(name))
     import torchvision
 
     return torchvision.models

@@ -73,9 +73,43 @@ TEST(TensorBatches, TheLastBatchOfAnEvaluationIsSmaller) {
   EXPECT_EQ(source.batch(0, 2).targets.size(0), 2);
 }
 
+TEST(TensorBatches, ReadingABatchLeavesTheDataAsTheyWere) {
+  DataSet data = images(8);
+  data.std = {0.5};
+  data.train.inputs = data.train.inputs.to(at::kFloat);
+  const at::Tensor before = data.train.inputs.clone();
+  TensorBatches source(data.train, data, {.batch = 4});
+  const Batch first = source.batch(0, 0);
+  EXPECT_TRUE(at::equal(source.batch(1, 0).inputs, first.inputs));
+  EXPECT_TRUE(at::equal(data.train.inputs, before));
+}
+
+TEST(HoldOut, EveryRowIsInOnePartInItsOrder) {
+  DataSet data = images(12);
+  const Split whole = data.train;
+  hold_out(data, 3, 7);
+  ASSERT_EQ(data.validation.targets.size(0), 3);
+  ASSERT_EQ(data.train.targets.size(0), 9);
+  const at::Tensor all = at::cat({data.validation.targets, data.train.targets});
+  EXPECT_TRUE(at::equal(std::get<0>(all.sort()), at::arange(12)));
+  for (const Split& part : {data.train, data.validation}) {
+    EXPECT_TRUE(at::equal(part.targets, std::get<0>(part.targets.sort())));
+    EXPECT_TRUE(at::equal(part.inputs, whole.inputs.index_select(0, part.targets)));
+  }
+}
+
+TEST(HoldOut, IsAFunctionOfTheSeed) {
+  DataSet first = images(100), again = images(100), other = images(100);
+  hold_out(first, 10, 7);
+  hold_out(again, 10, 7);
+  hold_out(other, 10, 8);
+  EXPECT_TRUE(at::equal(first.validation.targets, again.validation.targets));
+  EXPECT_FALSE(at::equal(first.validation.targets, other.validation.targets));
+}
+
 std::string load_message(const DataSpec& spec) {
   try {
-    load_data(spec);
+    load_data(spec, 1);
   } catch (const Error& error) {
     return error.what();
   }
@@ -101,12 +135,48 @@ class Tensors : public testing::Test {
   std::string path = testing::TempDir() + "/data.safetensors";
 };
 
-TEST_F(Tensors, NormalisationIsMeasuredOnTheTrainingRows) {
-  const DataSet data =
-      load_data(save(at::tensor({1.f, 5.f, 3.f, 5.f}).view({2, 2}), at::arange(2)));
-  EXPECT_EQ(data.mean, (std::vector<double>{2, 5}));
-  EXPECT_EQ(data.std, (std::vector<double>{1, 1}));  // a constant column keeps its unit
-  EXPECT_EQ(data.classes, 2);
+TEST_F(Tensors, NormalisationIsMeasuredOnTheRowsToTrainOn) {
+  // Row i is (i, 5), so the mean of the first column tells which rows were counted.
+  const at::Tensor inputs = at::stack({at::arange(4.f), at::full({4}, 5.f)}, 1);
+  const DataSet data = load_data(save(inputs, at::arange(4)), 1);
+  const double held = data.validation.targets.item<double>();
+  EXPECT_EQ(data.mean, (std::vector<double>{(6 - held) / 3, 5}));
+  EXPECT_EQ(data.std[1], 1);  // a constant column keeps its unit
+  EXPECT_EQ(data.classes, 4);
+}
+
+TEST_F(Tensors, TheDefaultIsATwelfthForValidation) {
+  const DataSet data = load_data(save(at::zeros({50, 2}), at::arange(50)), 1);
+  EXPECT_EQ(data.validation.targets.size(0), 4);
+  EXPECT_EQ(data.train.targets.size(0), 46);
+  EXPECT_EQ(data.test.targets.size(0), 50);
+}
+
+TEST_F(Tensors, TheDefaultStopsAt5000) {
+  const DataSet data = load_data(save(at::zeros({72'000, 1}), at::zeros({72'000}, at::kLong)), 1);
+  EXPECT_EQ(data.validation.targets.size(0), 5000);
+}
+
+TEST_F(Tensors, AValidationPartOfEverythingIsRefused) {
+  DataSpec spec = save(at::zeros({3, 2}), at::arange(3));
+  spec.validation = 3;
+  EXPECT_EQ(load_message(spec),
+            "data.validation: 3 of the 3 training rows leave none to train on; make it smaller");
+}
+
+TEST_F(Tensors, TheDigestIsOfTypesShapesAndValues) {
+  const auto digest = [&](const at::Tensor& inputs) {
+    return load_data(save(inputs, at::arange(4)), 1).digest;
+  };
+  const std::string zeros = digest(at::zeros({4, 2}));
+  EXPECT_EQ(zeros.size(), 7 + 64);
+  EXPECT_EQ(zeros.substr(0, 7), "sha256:");
+  EXPECT_EQ(digest(at::zeros({4, 2})), zeros);
+  EXPECT_NE(digest(at::zeros({4, 2, 1})), zeros);
+  EXPECT_NE(digest(at::zeros({4, 8}, at::kByte)), zeros);
+  at::Tensor other = at::zeros({4, 2});
+  other[3][1] = 1;
+  EXPECT_NE(digest(other), zeros);
 }
 
 TEST_F(Tensors, NotANumberIsNamedWithItsRow) {
@@ -130,7 +200,9 @@ TEST_F(Tensors, CountsMustAgree) {
 TEST_F(Tensors, ABatchLargerThanTheDataIsRefused) {
   DataSpec spec = save(at::zeros({3, 2}), at::arange(3));
   spec.batch = 4;
-  EXPECT_EQ(load_message(spec), "data.batch: 4 is more than the 3 training rows; make it smaller");
+  EXPECT_EQ(load_message(spec),
+            "data.batch: 4 is more than the 2 training rows without the validation rows; make it "
+            "smaller");
 }
 
 }  // namespace

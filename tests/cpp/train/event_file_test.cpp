@@ -4,7 +4,10 @@
 
 #include <cstring>
 #include <filesystem>
+#include <fstream>
 #include <sstream>
+
+#include "error.h"
 
 namespace qat::train {
 namespace {
@@ -73,6 +76,41 @@ TEST_F(Events, AResumedFileLosesWhatCameAfterTheCheckpoint) {
   const auto records = read_records(path);
   ASSERT_EQ(records.size(), 3u);
   EXPECT_NE(records[2].message.find('b'), std::string::npos);
+}
+
+TEST(LogFile, ContinuesAtTheByteItIsTold) {
+  const std::string path = testing::TempDir() + "/log";
+  std::filesystem::remove(path);
+  LogFile(path, 0).append("one\ntwo\n");
+  LogFile log(path, 4);
+  log.append("three\n");
+  EXPECT_EQ(log.bytes(), 10);
+  std::ostringstream all;
+  all << std::ifstream(path).rdbuf();
+  EXPECT_EQ(all.str(), "one\nthree\n");
+}
+
+TEST(LogFile, IsNotFilledWithZerosWhenItIsShorterThanItWas) {
+  const std::string path = testing::TempDir() + "/short_log";
+  std::ofstream(path) << "one\n";
+  EXPECT_EQ(LogFile(path, 1000).bytes(), 4);
+  EXPECT_EQ(std::filesystem::file_size(path), 4u);
+}
+
+std::string append_message(const std::string& path) {
+  try {
+    LogFile(path, 0).append("one\n");
+  } catch (const Error& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+TEST(LogFile, NamesTheFileThatCannotBeWritten) {
+  EXPECT_EQ(append_message("/dev/full"),
+            "/dev/full: cannot write this file: No space left on device");
+  EXPECT_EQ(append_message("/nowhere/log"),
+            "/nowhere/log: cannot write this file: No such file or directory");
 }
 
 }  // namespace
