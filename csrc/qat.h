@@ -30,12 +30,15 @@ std::shared_ptr<PreparedModel> prepare(Holder model, const std::vector<at::Tenso
       .forward = [model](const TensorList& inputs) mutable -> TensorList {
         return {model->forward(inputs.at(0))};
       },
-      .tensors = [model] {
-        NamedTensors all;
-        for (const auto& item : model->named_parameters()) all.emplace_back(item.key(), item.value());
-        for (const auto& item : model->named_buffers()) all.emplace_back(item.key(), item.value());
-        return all;
-      },
+      .tensors =
+          [model] {
+            NamedTensors all;
+            for (const auto& item : model->named_parameters())
+              all.emplace_back(item.key(), item.value());
+            for (const auto& item : model->named_buffers())
+              all.emplace_back(item.key(), item.value());
+            return all;
+          },
       .is_training = [model] { return model->is_training(); },
       .train = [model](bool on) mutable { model->train(on); },
   };

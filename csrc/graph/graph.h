@@ -32,8 +32,8 @@ struct Value {
   std::string name;
   ElementType type = ElementType::float32;
   Shape shape;
-  numerics::IntFormat format;      // codes only
-  numerics::QuantParams qparams;   // codes only
+  numerics::IntFormat format;     // codes only
+  numerics::QuantParams qparams;  // codes only
 };
 
 // ---- attributes, one struct per operator -----------------------------------------------------
@@ -93,7 +93,7 @@ struct AdaptiveAvgPoolAttributes {  // codes -> float32, over the trailing axes
   std::vector<int64_t> output_size;
 };
 
-struct MeanAttributes {  // codes -> float32
+struct MeanAttributes {       // codes -> float32
   std::vector<int64_t> axes;  // non-negative, ascending
   bool keepdim = false;
 };
@@ -108,7 +108,7 @@ struct LookupAttributes {
 struct ConcatAttributes {
   int64_t axis = 0;
 };
-struct PadAttributes {  // constant padding
+struct PadAttributes {                 // constant padding
   std::vector<int64_t> before, after;  // one per axis, non-negative
   int32_t code = 0;                    // what is put in (codes), the code of the padding value
 };
@@ -160,7 +160,7 @@ using Attributes =
 struct Node {
   std::string name;  // the site, as the plan prints it: "layer1.0.conv1"
   Attributes attributes;
-  std::vector<int64_t> inputs;   // indices into Graph::values
+  std::vector<int64_t> inputs;  // indices into Graph::values
   std::vector<int64_t> outputs;
 };
 

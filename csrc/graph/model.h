@@ -14,9 +14,12 @@ enum class TensorType { int8, uint8, float32, int64, boolean };
 
 constexpr size_t element_size(TensorType type) {
   switch (type) {
-    case TensorType::float32: return 4;
-    case TensorType::int64: return 8;
-    default: return 1;
+    case TensorType::float32:
+      return 4;
+    case TensorType::int64:
+      return 8;
+    default:
+      return 1;
   }
 }
 

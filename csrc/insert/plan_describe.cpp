@@ -30,6 +30,19 @@ Row activation_row(const QuantizerPlan& q, const std::string& stem) {
           ""};
 }
 
+// What the forward learnt from its data as a plain number or truth value. Empty: nothing.
+std::string decision(const capture::Trace& trace, const capture::TraceNode& node) {
+  bool depends = false;
+  for (const int64_t id : node.inputs()) depends = depends || trace.values[id].depends_on_input;
+  if (!node.data_dependent || !depends) return {};
+  if (!node.outcome.isBool()) {
+    return "leaves the graph as a number: whatever the model does with it is constant in the "
+           "integer model";
+  }
+  return std::string("came out ") + (node.outcome.toBool() ? "true" : "false") +
+         " with the example inputs; the integer model always goes that way";
+}
+
 std::string table(const std::vector<Row>& rows) {
   std::vector<size_t> widths(rows[0].size(), 0);
   for (const Row& row : rows) {
@@ -68,7 +81,10 @@ std::string describe(const capture::Trace& trace, const Plan& plan) {
       const bool depends = std::any_of(node.outputs.begin(), node.outputs.end(), [&](int64_t id) {
         return trace.values[id].depends_on_input;
       });
-      if (depends) rows.push_back({node.name, node.stem, "", "", "", site.reason});
+      const std::string note = decision(trace, node);
+      if (depends || !note.empty()) {
+        rows.push_back({node.name, node.stem, "", "", "", note.empty() ? site.reason : note});
+      }
     }
     show(site.output, node.stem);
   }

@@ -41,13 +41,16 @@ std::unordered_set<const c10::TensorImpl*> leaves_behind(const TensorList& tenso
 void Session::require_known(const Call& call) const {
   if (call.site != nullptr || !is_layer(call.known.kind) || !call.origin.depends_on_input) return;
   const std::string* parameter = nullptr;
+  bool planned_elsewhere = false;
   for (const at::Tensor& operand : call.operands) {
-    const Origin origin = origin_of(operand);
-    if (origin.parameter != nullptr) parameter = origin.parameter;
+    const std::string* name = origin_of(operand).parameter;
+    if (name == nullptr) continue;
+    if (parameter == nullptr || operand.dim() > 1) parameter = name;  // rather the weight
+    planned_elsewhere = planned_elsewhere || plan_.layer_parameters.count(*name) > 0;
   }
   if (parameter == nullptr) return;
   // A layer that eval never passes (an auxiliary head) may train in float.
-  if (options_.training && plan_.layer_parameters.count(*parameter) == 0) return;
+  if (options_.training && !planned_elsewhere) return;
   throw Error("forward: " + call.known.stem + " with parameter '" + *parameter +
               "' is not in the plan: the forward took a path that the example inputs did not take. "
               "Give prepare() an example that takes it.");

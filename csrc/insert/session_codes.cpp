@@ -1,5 +1,6 @@
 // Operators that work on codes: tables, pooling, layout.
 
+#include <ATen/SavedTensorHooks.h>
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/arange.h>
 #include <ATen/ops/avg_pool1d.h>
@@ -64,6 +65,19 @@ bool is_view(const c10::OperatorHandle& op) {
   const auto& returns = op.schema().returns();
   return !returns.empty() && returns[0].alias_info() != nullptr;
 }
+
+// Autograd of the session's own does not go through the hooks with which the model's saved tensors
+// are packed (activation checkpointing, offloading).
+class NoSavedTensorHooks {
+ public:
+  NoSavedTensorHooks() : previous_(at::SavedTensorDefaultHooks::set_tracing(true)) {}
+  ~NoSavedTensorHooks() { at::SavedTensorDefaultHooks::set_tracing(previous_); }
+  NoSavedTensorHooks(const NoSavedTensorHooks&) = delete;
+  NoSavedTensorHooks& operator=(const NoSavedTensorHooks&) = delete;
+
+ private:
+  bool previous_;
+};
 
 // Sums of centred codes and the number of terms at each position.
 struct Sums {
@@ -164,7 +178,10 @@ std::optional<Session::Results> Session::unary(Call& call) {
   const at::Tensor input = codes_operand(call, 0);
   const Codes& codes = *payload_of(input)->codes;
   const auto op = call.known.in_place ? capture::functional(call.op) : call.op;
-  const auto reals = lower::unary_table(op, copy_arguments(call.arguments), codes);
+  const auto reals = [&] {
+    const NoSavedTensorHooks no_hooks;
+    return lower::unary_table(op, copy_arguments(call.arguments), codes);
+  }();
   const int quantizer = call.site->output;
   if (quantizer == kNoQuantizer) {
     return Results{lookup(input, reals.values, reals.slopes, nullptr)};

@@ -57,12 +57,18 @@ QAT_INLINE float activation_slope(float v, float p0, float p1) {
 // The same two with the kind known only at run time.
 QAT_INLINE float activate(Activation a, float v) {
   switch (a.kind) {
-    case ActivationKind::relu: return activate<ActivationKind::relu>(v, a.p0, a.p1);
-    case ActivationKind::clamp: return activate<ActivationKind::clamp>(v, a.p0, a.p1);
-    case ActivationKind::leaky_relu: return activate<ActivationKind::leaky_relu>(v, a.p0, a.p1);
-    case ActivationKind::hardswish: return activate<ActivationKind::hardswish>(v, a.p0, a.p1);
-    case ActivationKind::hardsigmoid: return activate<ActivationKind::hardsigmoid>(v, a.p0, a.p1);
-    case ActivationKind::none: break;
+    case ActivationKind::relu:
+      return activate<ActivationKind::relu>(v, a.p0, a.p1);
+    case ActivationKind::clamp:
+      return activate<ActivationKind::clamp>(v, a.p0, a.p1);
+    case ActivationKind::leaky_relu:
+      return activate<ActivationKind::leaky_relu>(v, a.p0, a.p1);
+    case ActivationKind::hardswish:
+      return activate<ActivationKind::hardswish>(v, a.p0, a.p1);
+    case ActivationKind::hardsigmoid:
+      return activate<ActivationKind::hardsigmoid>(v, a.p0, a.p1);
+    case ActivationKind::none:
+      break;
   }
   return v;
 }

@@ -18,7 +18,9 @@ struct IntFormat {
     if (!is_signed) return 0;
     return -(1 << (bits - 1)) + (narrow ? 1 : 0);
   }
-  constexpr int32_t quant_max() const { return is_signed ? (1 << (bits - 1)) - 1 : (1 << bits) - 1; }
+  constexpr int32_t quant_max() const {
+    return is_signed ? (1 << (bits - 1)) - 1 : (1 << bits) - 1;
+  }
   constexpr bool operator==(const IntFormat&) const = default;
 };
 

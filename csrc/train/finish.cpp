@@ -92,6 +92,7 @@ Summary finish_run(const RunFolder& folder, Session& session, PreparedModel& pre
                             .float_bytes = static_cast<int64_t>(float_bytes),
                             .int8_bytes = static_cast<int64_t>(int8_bytes),
                             .latency = measure_latency(*floating, shipped, session.data.shape),
+                            .signals = prepared.measure({session.validation->batch(0, 0).inputs}),
                             .metrics_path = folder.metrics()};
   const nlohmann::json report = report_data(inputs);
   safetensors::write_file(folder.report_json(), report.dump(1) + "\n");

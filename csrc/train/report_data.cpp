@@ -54,6 +54,13 @@ Json weight_snr(const at::Tensor& weight, const int8_t* codes, numerics::IntForm
   return 10.0 * std::log10(signal / noise);
 }
 
+// "fc" of "fc_1": the node of a module that other nodes came from too is numbered.
+std::string module_of(const std::string& node) {
+  const auto end = node.find_last_not_of("0123456789");
+  const bool numbered = end != std::string::npos && end + 1 < node.size() && node[end] == '_';
+  return numbered ? node.substr(0, end) : node;
+}
+
 Json layers(const ReportInputs& inputs) {
   std::map<std::string, at::Tensor> weights;
   for (const auto& [name, tensor] : tensors_of(*inputs.session.network)) weights[name] = tensor;
@@ -67,13 +74,26 @@ Json layers(const ReportInputs& inputs) {
                 {"bits", layer->format.bits},
                 {"weight_snr_db", nullptr}};
     const auto codes = inputs.model.tensors.find(layer->weight);
-    const auto weight = weights.find(node.name + ".weight");
+    auto weight = weights.find(node.name + ".weight");
+    if (weight == weights.end()) weight = weights.find(module_of(node.name) + ".weight");
     if (codes != inputs.model.tensors.end() && weight != weights.end() &&
         codes->second.numel() == weight->second.numel()) {
       row["weight_snr_db"] = weight_snr(weight->second, codes->second.data<int8_t>(), layer->format,
                                         inputs.session.job.recipe.weights);
     }
     list.push_back(row);
+  }
+  return list;
+}
+
+Json signals(const std::vector<SiteSignal>& sites) {
+  Json list = Json::array();
+  for (const SiteSignal& site : sites) {
+    const double ratio = site.signal_to_noise_db;
+    list.push_back({{"name", site.site},
+                    {"snr_db", std::isfinite(ratio) ? Json(ratio) : Json(nullptr)},
+                    {"low", site.min},
+                    {"high", site.max}});
   }
   return list;
 }
@@ -148,6 +168,7 @@ Json report_data(const ReportInputs& inputs) {
           {"latency", latency},
           {"layers", layers(inputs)},
           {"ranges", ranges(inputs.model)},
+          {"signals", signals(inputs.signals)},
           {"history", history(inputs.metrics_path)}};
 }
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "graph/model.h"
+#include "insert/prepared_model.h"
 #include "train/evaluate.h"
 #include "train/latency.h"
 #include "train/run.h"
@@ -20,6 +21,7 @@ struct ReportInputs {
   double integer_fraction = 0;
   int64_t float_bytes = 0, int8_bytes = 0;
   std::vector<Latency> latency;
+  std::vector<SiteSignal> signals;
   std::string metrics_path;
 };
 

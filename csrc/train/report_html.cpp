@@ -119,18 +119,39 @@ std::string weights(const Json& report) {
          "</table>\n";
 }
 
-std::string activations(const Json& report) {
-  std::vector<Bar> ranges;
-  std::string table = "<table>" + row({"value", "lowest", "highest", "scale", "zero point"}, "th");
+std::string ranges(const Json& report) {
+  std::vector<Bar> bars;
+  std::string table = "<table>" + row({"codes", "lowest", "highest", "scale", "zero point"}, "th");
   for (const auto& range : report.at("ranges")) {
     const double low = range.at("low"), high = range.at("high"), scale = range.at("scale");
-    ranges.push_back({range.at("name"), low, high, number("%.3g", scale)});
+    bars.push_back({range.at("name"), low, high, number("%.3g", scale)});
     table += row({range.at("name"), number("%.4g", low), number("%.4g", high),
                   number("%.6g", scale), std::to_string(range.at("zero_point").get<int>())});
   }
-  return "<h2>Activations</h2>\n" +
-         bar_chart("Range of the activation codes (behind it: the scale)", kOrange, ranges) +
-         table + "</table>\n";
+  return bar_chart("Range of the activation codes (behind it: the scale)", kOrange, bars) + table +
+         "</table>\n";
+}
+
+std::string signals(const Json& report) {
+  std::vector<Bar> ratios;
+  std::string table = "<table>" + row({"site", "least value", "greatest", "SNR, dB"}, "th");
+  for (const auto& signal : report.at("signals")) {
+    const Json& ratio = signal.at("snr_db");
+    table += row({signal.at("name"), number("%.4g", signal.at("low")),
+                  number("%.4g", signal.at("high")), decibels(ratio)});
+    if (ratio.is_number())
+      ratios.push_back({signal.at("name"), 0, ratio, number("%.1f dB", ratio)});
+  }
+  return bar_chart("Signal-to-noise ratio of the activation codes", kBlue, ratios) + table +
+         "</table>\n";
+}
+
+std::string activations(const Json& report) {
+  return "<h2>Activations</h2>\n" + ranges(report) +
+         "<p>The same sites in float and on codes, on one batch of the validation data; the noise "
+         "of "
+         "everything before a site is part of its own.</p>\n" +
+         signals(report);
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ RunFolder create_run(Job& job) {
   }
   const RunFolder folder{job.run};
   std::error_code error;
-  fs::create_directories(folder.path + "/checkpoints", error);
+  fs::create_directories(folder.checkpoints(), error);
   if (error)
     throw JobError("run: error: cannot make the folder " + folder.path + ": " + error.message());
   safetensors::write_file(folder.job(), to_yaml(job));
@@ -33,8 +33,10 @@ RunFolder open_run(const std::string& path) {
   std::string absolute = fs::absolute(path).lexically_normal().string();
   if (absolute.size() > 1 && absolute.back() == '/') absolute.pop_back();
   const RunFolder folder{absolute};
-  if (!fs::exists(folder.job())) {
-    throw JobError(path + ": error: expected a run folder, but there is no " + folder.job());
+  // A folder with just a job in it is where somebody keeps jobs.
+  for (const std::string& part : {folder.job(), folder.checkpoints()}) {
+    if (fs::exists(part)) continue;
+    throw JobError(path + ": error: expected a run folder, but there is no " + part);
   }
   return folder;
 }

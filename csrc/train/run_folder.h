@@ -11,6 +11,7 @@ struct RunFolder {
   std::string path;
 
   std::string job() const { return path + "/job.yaml"; }
+  std::string checkpoints() const { return path + "/checkpoints"; }
   std::string latest() const { return path + "/checkpoints/latest.safetensors"; }
   std::string best_qat() const { return path + "/checkpoints/best_qat.safetensors"; }
   std::string float_model() const { return path + "/float.safetensors"; }

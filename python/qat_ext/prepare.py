@@ -2,6 +2,8 @@
 
 import contextlib
 import copy
+import functools
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any, Literal, NoReturn, TypeAlias, cast
 
@@ -103,6 +105,11 @@ class PreparedModule(nn.Module):
 
         Threads that call one prepared model take turns.
         """
+        if "torch._dynamo" in sys.modules:
+            return _run_uncompiled(self, args, kwargs)
+        return self._run(args, kwargs)
+
+    def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self._access.model = self.model
         return self._access.run(self._core, args, kwargs)
 
@@ -145,6 +152,16 @@ class PreparedModule(nn.Module):
             "PreparedModule: cannot be pickled; save state_dict(), and load it into a module made "
             "by prepare() with the same recipe"
         )
+
+
+@functools.cache
+def _uncompiled() -> Any:
+    return torch.compiler.disable(PreparedModule._run)
+
+
+def _run_uncompiled(module: PreparedModule, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Under torch.compile too, the engine meets the model's own operators."""
+    return _uncompiled()(module, args, kwargs)
 
 
 def _checked(qmodel: nn.Module, function: str) -> PreparedModule:

@@ -103,7 +103,7 @@ def change_tensor(
     header = raw[8 : 8 + size].decode()
     data = bytearray(raw[8 + size :])
     tensors = {name: at for name, at in json.loads(header).items() if name != "__metadata__"}
-    name = next(filter(choose, sorted(tensors)))
+    name: str = next(filter(choose, sorted(tensors)))
     begin, end = tensors[name]["data_offsets"]
     change(np.frombuffer(memoryview(data)[begin:end], dtype))
     header, count = re.subn(r'("sha256":\s*")[0-9a-f]{64}', r"\g<1>" + "0" * 64, header)

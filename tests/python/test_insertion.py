@@ -117,25 +117,25 @@ FOREIGN = {
 }
 
 
-VIEWS = {
-    "a view is written, then read": lambda x: F.relu(x.flatten(2), inplace=True).unflatten(2, (8, 8)),
-    "a slice is written, then the rest read": lambda x: torch.cat(
-        [F.relu(x[:, :4], inplace=True), x[:, 4:]], 1
-    ),
-}
+def test_a_view_may_be_written_where_its_base_is_not_read_again():
+    def written(x):
+        return F.relu(x.flatten(2), inplace=True).unflatten(2, (8, 8))
 
-
-@pytest.mark.parametrize("name", VIEWS)
-def test_views_may_be_written_while_no_outdated_alias_is_read(name):
     x = torch.randn(4, 3, 8, 8)
-    model = Written(VIEWS[name])
-    try:
-        y, grads = run(model, x)
-    except qat.Error as error:
-        assert "in-place operator" in str(error)
-    else:
-        assert grads["conv.weight"].abs().sum() > 0
-        assert y.isfinite().all()
+    model = Written(written)
+    twin = copy.deepcopy(model)
+    twin.middle = lambda x: F.relu(x.flatten(2)).unflatten(2, (8, 8))
+    assert_same(run(model, x), run(twin, x))
+
+
+def test_capture_refuses_a_base_that_was_written_through_a_view():
+    def written(x):
+        return torch.cat([F.relu(x[:, :4], inplace=True), x[:, 4:]], 1)
+
+    with pytest.raises(
+        qat.Error, match="prepare: slice reads a tensor that an in-place operator has"
+    ):
+        qat.prepare(Written(written), torch.randn(4, 3, 8, 8))
 
 
 class TrainOnly(nn.Module):
@@ -202,18 +202,40 @@ def test_a_write_through_a_view_reaches_the_base(write, first):
     assert got[1]["last.weight"][:, :4].abs().sum() == 0
 
 
-def test_an_outdated_alias_is_refused():
-    def stale(x):
-        rows = x.flatten(2)
-        x.relu_()
-        return rows.unflatten(2, (8, 8)) + x
+def relu_behind_a_view(x):
+    rows = x.flatten(2)
+    x.relu_()
+    return rows.unflatten(2, (8, 8)) + x
 
-    with pytest.raises(qat.Error, match="prepare: .* reads a tensor that an in-place operator has"):
-        qat.prepare(Written(stale), torch.randn(4, 3, 8, 8))
-    qmodel = qat.prepare(TrainOnly(stale), torch.randn(4, 3, 8, 8))
-    try:
-        y = qmodel(torch.randn(4, 3, 8, 8))
-    except qat.Error as error:
-        assert "changed a view of it (or what it is a view of)" in str(error)
-    else:
-        assert y.isfinite().all()
+
+def test_an_outdated_alias_is_refused():
+    model = Written(relu_behind_a_view)
+    with pytest.raises(
+        qat.Error, match="prepare: unflatten reads a tensor that an in-place operator"
+    ):
+        qat.prepare(model, torch.randn(4, 3, 8, 8))
+    # a view of codes (training alone, so that capture does not meet it)
+    first = nn.Sequential(nn.ReLU(), nn.MaxPool2d(1))
+    model = TrainOnly(lambda x: x, lambda: first)
+    model.last = nn.Sequential(nn.Flatten(2), nn.Unflatten(2, (8, 8)), nn.Conv2d(8, 4, 1))
+    qmodel = qat.prepare(model, torch.randn(4, 3, 8, 8))
+    model.last[0].register_forward_hook(lambda m, args, y: held.append(_C.held_as(y)))
+    model.last[0].register_forward_hook(lambda m, args, y: args[0].relu_() and None)
+    held = []
+    with pytest.raises(
+        qat.Error,
+        match="changed a view of it (or what it is a view of)".replace("(", r"\(").replace(
+            ")", r"\)"
+        ),
+    ):
+        qmodel(torch.randn(4, 3, 8, 8))
+    assert held == ["codes"]
+
+
+@pytest.mark.parametrize("first", [nn.ReLU, nn.Identity])
+def test_a_real_view_follows_its_base(first):
+    x = torch.randn(4, 3, 8, 8)
+    model = TrainOnly(relu_behind_a_view, first)
+    twin = copy.deepcopy(model)
+    twin.middle = lambda x: 2 * torch.relu(x)
+    assert torch.equal(run(model, x, 1)[0], run(twin, x, 1)[0])

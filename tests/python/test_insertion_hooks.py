@@ -7,7 +7,6 @@ import qat_ext as qat
 import torch
 from torch import nn
 
-
 # Sums of 256 terms below 0.1 in another order: 256 * 0.1 * 2^-24.
 ROUNDING = 1.5e-6
 
@@ -119,7 +118,10 @@ def test_a_hook_may_change_the_gradient():
     _, doubled = gradients(twice, x, double)
     # six modules: the factor is 2 per hook behind the parameter, and powers of two are exact
     for name, got, grad, factor in zip(
-        "weight bias weight bias weight bias".split(), doubled, plain, [64, 64, 32, 32, 8, 8],
+        "weight bias weight bias weight bias".split(),
+        doubled,
+        plain,
+        [64, 64, 32, 32, 8, 8],
         strict=True,
     ):
         assert torch.equal(got, grad * factor), name
@@ -216,5 +218,7 @@ def test_a_layer_of_the_model_outside_its_forward_is_refused():
     assert torch.equal(kept[-1] * 1, kept[-1].clone())
     foreign = nn.Conv2d(8, 2, 1)
     assert foreign(kept[-1]).shape == (4, 2, 8, 8)
-    with pytest.raises(RuntimeError, match="conv2d with parameter '3.weight' was called on a quant"):
+    with pytest.raises(
+        RuntimeError, match="conv2d with parameter '3.weight' was called on a quant"
+    ):
         model[3](kept[-1])

@@ -1,77 +1,19 @@
-"""The command qat as users meet it: mistakes, exit codes, and stopping and resuming."""
+"""The command qat when something is wrong: one line that names it, and the exit code."""
 
-import gzip
-import json
 import os
-import shutil
-import signal
-import struct
-import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
+from job_support import fails, needs_qat, qat, write_idx, write_job
 
-ROOT = Path(__file__).resolve().parents[2]
-
-
-def _command() -> str | None:
-    """The built executable: $QAT_COMMAND, one on the path, or one in a build folder."""
-    if named := os.environ.get("QAT_COMMAND"):
-        return named
-    built = sorted(ROOT.glob("build*/**/bin/qat"))
-    return str(built[0]) if built else shutil.which("qat")
-
-
-QAT = _command()
-pytestmark = pytest.mark.skipif(QAT is None, reason="the command qat is not built")
-
-
-def qat(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(QAT), *arguments], cwd=cwd, capture_output=True, text=True, timeout=300, check=False
-    )
-
-
-def write_idx(path: Path, array: np.ndarray) -> None:
-    header = struct.pack(">BBBB", 0, 0, 8, array.ndim) + struct.pack(
-        f">{array.ndim}I", *array.shape
-    )
-    with gzip.open(path, "wb") as file:
-        file.write(header + array.astype(np.uint8).tobytes())
+pytestmark = needs_qat
 
 
 @pytest.fixture
 def job(tmp_path: Path) -> Path:
-    """A small job on images whose class is the row of a bright bar."""
-    generator = np.random.default_rng(0)
-    for split, rows in (("train", 1536), ("test", 256)):
-        labels = generator.integers(0, 4, rows)
-        images = generator.integers(0, 80, (rows, 8, 8))
-        images[np.arange(rows), labels * 2] += 120
-        write_idx(tmp_path / f"{split}-images.gz", images)
-        write_idx(tmp_path / f"{split}-labels.gz", labels)
-    path = tmp_path / "job.yaml"
-    path.write_text(
-        "model: {name: resnet, depth: 8, width: 8}\n"
-        "data:\n"
-        "  name: idx\n"
-        "  train_images: train-images.gz\n"
-        "  train_labels: train-labels.gz\n"
-        "  test_images: test-images.gz\n"
-        "  test_labels: test-labels.gz\n"
-        "  batch: 16\n"
-        "  augment: {flip: true, shift: 1}\n"
-        "threads: 1\n"
-        "float: {epochs: 3, optimizer: {lr: 0.05}, schedule: {name: one_cycle}}\n"
-        "calibrate: {batches: 4}\n"
-    )
-    return path
-
-
-def fails(result: subprocess.CompletedProcess[str], code: int, message: str) -> None:
-    assert (result.returncode, result.stderr) == (code, message + "\n")
+    """A job that would run."""
+    return write_job(tmp_path, rows=256)
 
 
 def test_mistakes_in_the_job_exit_with_2_and_one_line(job: Path) -> None:
@@ -92,16 +34,38 @@ def test_overrides_name_the_command_line(job: Path) -> None:
     )
 
 
-def test_a_missing_job_and_bad_usage_exit_with_2(tmp_path: Path) -> None:
-    fails(qat("train", "none.yaml", cwd=tmp_path), 2, "none.yaml: error: cannot read this file")
-    fails(
-        qat("resume", ".", cwd=tmp_path),
-        2,
-        f".: error: expected a run folder, but there is no {tmp_path}/job.yaml",
-    )
-    assert qat("fly", cwd=tmp_path).returncode == 2
-    assert qat(cwd=tmp_path).returncode == 2
-    assert qat("--help", cwd=tmp_path).returncode == 0
+def test_what_is_no_job_and_no_run(job: Path) -> None:
+    folder = job.parent
+    fails(qat("train", "none.yaml", cwd=folder), 2, "none.yaml: error: cannot read this file")
+    (folder / "empty").mkdir()
+    for command in ("resume", "verify"):
+        message = "error: expected a run folder, but there is no"
+        fails(qat(command, ".", cwd=folder), 2, f".: {message} {folder}/checkpoints")
+        fails(qat(command, "empty", cwd=folder), 2, f"empty: {message} {folder}/empty/job.yaml")
+
+
+USAGE = {
+    "": "a command is needed; see 'qat --help'",
+    "fly": "unknown command 'fly'; the commands are train, resume, evaluate, verify, inspect, "
+    "plan, bench; see 'qat --help'",
+    "trian job.yaml": "unknown command 'trian'; did you mean 'train'?; see 'qat --help'",
+    "train": "JOB is required; see 'qat train --help'",
+    "verify a b": "The following argument was not expected: b; see 'qat verify --help'",
+    "verify a --limit 0": "--limit: Value 0 not in range 1 to 1000000000; see 'qat verify --help'",
+    "bench a --fast": "The following argument was not expected: --fast; see 'qat bench --help'",
+}
+
+
+@pytest.mark.parametrize("arguments", USAGE)
+def test_bad_usage_points_to_the_help_of_the_command(tmp_path: Path, arguments: str) -> None:
+    fails(qat(*arguments.split(), cwd=tmp_path), 2, "qat: error: " + USAGE[arguments])
+
+
+@pytest.mark.parametrize("command", ["", "train", "resume", "evaluate", "verify", "inspect"])
+def test_help_is_no_mistake(tmp_path: Path, command: str) -> None:
+    result = qat(*command.split(), "--help", cwd=tmp_path)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert ("Exit codes:" in result.stdout) == (command == "")
 
 
 def test_damaged_data_exits_with_1_and_names_the_file(job: Path) -> None:
@@ -157,55 +121,71 @@ def test_a_run_folder_is_not_used_twice(job: Path) -> None:
     )
 
 
-def _stop_when(job: Path, run: str, rows: int, number: int) -> None:
-    """Trains until metrics.jsonl has `rows` lines, then sends the signal and awaits the end."""
-    process = subprocess.Popen(
-        [str(QAT), "train", job.name, f"run={run}"], cwd=job.parent, stdout=subprocess.DEVNULL
+def test_a_truncated_data_file_is_named(job: Path) -> None:
+    images = job.parent / "train-images"
+    write_idx(images, np.zeros((256, 8, 8)))
+    images.write_bytes(images.read_bytes()[:-1])
+    fails(
+        qat("train", "job.yaml", f"data.train_images={images}", cwd=job.parent),
+        1,
+        f"qat: error: {images}: truncated: the header says 256x8x8 bytes, the file holds 16383",
     )
-    metrics = job.parent / run / "metrics.jsonl"
-    deadline = time.monotonic() + 120
-    while not (metrics.exists() and len(metrics.read_text().splitlines()) >= rows):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.002)
-    process.send_signal(number)
-    assert process.wait(timeout=60) == 128 + number
 
 
-def _without_time(path: Path) -> list[dict[str, object]]:
-    rows = [json.loads(line) for line in path.read_text().splitlines()]
-    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
-
-
-@pytest.mark.parametrize(("rows", "number"), [(2, signal.SIGTERM), (18, signal.SIGINT)])
-def test_a_stopped_run_resumes_to_identical_files(job: Path, rows: int, number: int) -> None:
-    """96 steps an epoch, a line every 20 steps and one an epoch: line 2 is of the first epoch, line
-    18 is the first of the quantization-aware one, after 14 + 3 of the float ones."""
-    whole = qat("train", "job.yaml", "run=whole", cwd=job.parent)
-    assert whole.returncode == 0, whole.stderr
-    _stop_when(job, "halved", rows, number)
-    resumed = qat("resume", "halved", cwd=job.parent)
-    assert resumed.returncode == 0, resumed.stderr
-    assert resumed.stdout.splitlines()[-1] == whole.stdout.splitlines()[-1]
-    for name in ("float.safetensors", "model.safetensors", "checkpoints/best_qat.safetensors"):
-        assert (job.parent / "halved" / name).read_bytes() == (
-            job.parent / "whole" / name
-        ).read_bytes(), name
-    assert _without_time(job.parent / "halved/metrics.jsonl") == _without_time(
-        job.parent / "whole/metrics.jsonl"
+def test_not_a_number_in_a_csv_file_is_named_with_its_row(job: Path) -> None:
+    table = job.parent / "t.csv"
+    table.write_text("a,b,label\n0.5,1,0\n0.25,NaN,1\n")
+    data = "data={name: csv, train: t.csv, test: t.csv}"
+    fails(
+        qat("train", "job.yaml", "model={name: mlp}", data, cwd=job.parent),
+        1,
+        f"qat: error: {table}: row 3, column 1: expected a finite number, found 'NaN'",
     )
-    assert (job.parent / "whole/report.html").read_text().count("<svg") >= 4
 
 
-def test_the_last_line_and_verify_agree(job: Path) -> None:
-    trained = qat("train", "job.yaml", "float.epochs=1", "run=r", cwd=job.parent)
-    assert trained.returncode == 0, trained.stderr
-    line = trained.stdout.splitlines()[-1]
-    fields = dict(field.split("=") for field in line.split(" "))
-    assert list(fields) == ["float_accuracy", "int8_accuracy", "differing_logits", "size_ratio"]
-    assert fields["differing_logits"] == f"0/{256 * 4}"
-    verified = qat("verify", "r", cwd=job.parent)
-    assert verified.stdout == f"differing_logits=0/{256 * 4} differing_parameters=0\n"
-    evaluated = qat("evaluate", "r", cwd=job.parent)
-    assert evaluated.stdout.splitlines()[-1] == " ".join(line.split(" ")[:2])
-    model = qat("evaluate", "r/model.safetensors", cwd=job.parent)
-    assert model.stdout.splitlines()[-1] == line.split(" ")[1]
+def test_validation_rows_must_leave_some_to_train_on(job: Path) -> None:
+    fails(
+        qat("train", "job.yaml", "data.validation=256", cwd=job.parent),
+        1,
+        "qat: error: data.validation: 256 of the 256 training rows leave none to train on; make it "
+        "smaller",
+    )
+
+
+def test_a_run_folder_that_cannot_be_made_is_named(job: Path) -> None:
+    fails(
+        qat("train", "job.yaml", "run=job.yaml/r", cwd=job.parent),
+        2,
+        f"run: error: cannot make the folder {job}/r: Not a directory",
+    )
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_run_folder_that_may_not_be_written_is_named(job: Path) -> None:
+    closed = job.parent / "closed"
+    closed.mkdir(mode=0o555)
+    fails(
+        qat("train", "job.yaml", "run=closed/r", cwd=job.parent),
+        2,
+        f"run: error: cannot make the folder {closed}/r: Permission denied",
+    )
+
+
+def test_a_full_disk_leaves_nothing_half_written(job: Path) -> None:
+    """4 KiB: enough for the job and the logs, not for the weights."""
+    result = qat("train", "job.yaml", "run=r", cwd=job.parent, largest_file=4)
+    run = job.parent / "r"
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"qat: error: {run}/float.safetensors: cannot write ")
+    assert result.stderr.endswith(" bytes: File too large\n")
+    left = sorted(path.name for path in run.rglob("*"))
+    assert left == ["checkpoints", "events.out.tfevents.qat", "job.yaml", "metrics.jsonl"]
+
+
+def test_a_full_disk_stops_the_log_too(job: Path) -> None:
+    """1 KiB holds less than the lines of 100 steps and 100 epochs."""
+    overrides = ("model={name: mlp, hidden: [1]}", "float.epochs=100", "data.batch=235")
+    result = qat("train", "job.yaml", "run=r", *overrides, cwd=job.parent, largest_file=1)
+    assert result.returncode == 1
+    assert result.stderr.startswith(f"qat: error: {job.parent}/r/")
+    assert result.stderr.endswith(": File too large\n")

@@ -68,7 +68,7 @@ def images(**kwargs):
 def pending():
     """Blocks that end with a batch norm, which the next operator continues."""
     stem = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.BatchNorm2d(8))
-    blocks = [nn.Sequential(Block(8, tail=False)), nn.ReLU(inplace=True), Block(8, tail=False)]
+    blocks = [nn.Sequential(Block(8, tail=False)), nn.ReLU(), Block(8, tail=False)]
     return Net(blocks, stem, nn.Sequential(nn.ReLU(), nn.Linear(8, 5))), torch.randn(4, 3, 8, 8)
 
 
@@ -100,7 +100,8 @@ def train(model, x, how, steps=3, forwards=1):
         losses = [qmodel(x * (1 + k)).square().sum() for k in range(forwards)]
         sum(losses).backward()
         optimizer.step()
-    return losses[-1].detach(), {n: p.grad for n, p in model.named_parameters()}, qmodel.state_dict()
+    grads = {name: parameter.grad for name, parameter in model.named_parameters()}
+    return losses[-1].detach(), grads, qmodel.state_dict()
 
 
 def assert_same(got, expected):
@@ -206,3 +207,39 @@ def test_checkpointing_elsewhere_is_left_alone():
         x = torch.randn(2, 3, requires_grad=True)
         checkpoint(layer, x, use_reentrant=reentrant).sum().backward()
         assert torch.equal(x.grad, layer.weight.sum(0).expand(2, 3))
+
+
+def test_stock_models_with_checkpointing():
+    """densenet checkpoints closures over several tensors, transformers every layer."""
+    from torchvision.models import DenseNet
+    from transformers import BertConfig, BertModel
+
+    x = torch.randn(4, 3, 32, 32)
+    plain = DenseNet(8, (2, 2), 8, num_classes=5)
+    saved = copy.deepcopy(plain)
+    for module in saved.modules():
+        if hasattr(module, "memory_efficient"):
+            module.memory_efficient = True
+    assert_same(train(saved, x, None, 1), train(plain, x, None, 1))
+    config = BertConfig(
+        vocab_size=50,
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=16,
+    )
+    plain = BertModel(config, add_pooling_layer=False)
+    saved = copy.deepcopy(plain)
+    saved.gradient_checkpointing_enable()
+    ids = {"input_ids": torch.randint(0, 50, (4, 8)), "attention_mask": torch.ones(4, 8).long()}
+    ids["attention_mask"][0, 5:] = 0
+    losses = []
+    for model in (plain, saved):
+        qmodel = qat.prepare(model, ids)
+        torch.manual_seed(1)
+        losses.append(qmodel(**ids).last_hidden_state.square().sum())
+        losses[-1].backward()
+    assert torch.equal(*losses)
+    for (name, a), b in zip(plain.named_parameters(), saved.parameters(), strict=True):
+        assert torch.equal(a.grad, b.grad), name

@@ -165,6 +165,14 @@ TEST(Phases, KeysThatBelongElsewhere) {
             "'true'");
 }
 
+TEST(Data, ValidationRowsAreRead) {
+  EXPECT_EQ(parse_job(kGood, "job.yaml").data.validation, 0);
+  EXPECT_EQ(parse_job(kGood, "job.yaml", {"data.validation=300"}).data.validation, 300);
+  EXPECT_EQ(overridden("data.validation=-1"),
+            "command line: data.validation=-1: error: data.validation: expected an integer from 0 "
+            "to 1000000000, found '-1'");
+}
+
 TEST(Data, MeanAndStdGoTogether) {
   EXPECT_EQ(
       overridden("data.mean=[0.5]"),
