@@ -132,9 +132,7 @@ def test_capture_refuses_a_base_that_was_written_through_a_view():
     def written(x):
         return torch.cat([F.relu(x[:, :4], inplace=True), x[:, 4:]], 1)
 
-    with pytest.raises(
-        qat.Error, match="prepare: slice reads a tensor that an in-place operator has"
-    ):
+    with pytest.raises(qat.Error, match="prepare: slice reads a tensor that an in-place"):
         qat.prepare(Written(written), torch.randn(4, 3, 8, 8))
 
 
@@ -210,17 +208,18 @@ def relu_behind_a_view(x):
 
 def test_an_outdated_alias_is_refused():
     model = Written(relu_behind_a_view)
-    with pytest.raises(
-        qat.Error, match="prepare: unflatten reads a tensor that an in-place operator"
-    ):
+    with pytest.raises(qat.Error, match="prepare: unflatten reads a tensor that an in-place"):
         qat.prepare(model, torch.randn(4, 3, 8, 8))
     # a view of codes (training alone, so that capture does not meet it)
-    first = nn.Sequential(nn.ReLU(), nn.MaxPool2d(1))
-    model = TrainOnly(lambda x: x, lambda: first)
+    model = TrainOnly(lambda x: x, lambda: nn.Sequential(nn.ReLU(), nn.MaxPool2d(1)))
     model.last = nn.Sequential(nn.Flatten(2), nn.Unflatten(2, (8, 8)), nn.Conv2d(8, 4, 1))
     qmodel = qat.prepare(model, torch.randn(4, 3, 8, 8))
     model.last[0].register_forward_hook(lambda m, args, y: held.append(_C.held_as(y)))
-    model.last[0].register_forward_hook(lambda m, args, y: args[0].relu_() and None)
+
+    def write_the_base(module, args, y):
+        args[0].relu_()
+
+    model.last[0].register_forward_hook(write_the_base)
     held = []
     with pytest.raises(
         qat.Error,

@@ -218,7 +218,5 @@ def test_a_layer_of_the_model_outside_its_forward_is_refused():
     assert torch.equal(kept[-1] * 1, kept[-1].clone())
     foreign = nn.Conv2d(8, 2, 1)
     assert foreign(kept[-1]).shape == (4, 2, 8, 8)
-    with pytest.raises(
-        RuntimeError, match="conv2d with parameter '3.weight' was called on a quant"
-    ):
+    with pytest.raises(RuntimeError, match="conv2d with parameter '3.weight' was called on a"):
         model[3](kept[-1])
