@@ -44,7 +44,8 @@ set(operators batch_statistics bn_act bn_act_quantize bn_act_quantize_backward c
   conv_int fake_quantize fold_batch_norm linear_int lookup observe_minmax quantize quantize_weight)
 list(TRANSFORM operators REPLACE "(.+)" "kernels/cuda/\\1.cu" OUTPUT_VARIABLE kernel_sources)
 list(TRANSFORM operators REPLACE "(.+)" "ops/cuda/\\1.cpp" OUTPUT_VARIABLE glue_sources)
-list(APPEND glue_sources ops/cuda/requantize.cpp ops/cuda/chain_view.cpp)
+list(APPEND glue_sources ops/cuda/requantize.cpp ops/cuda/chain_view.cpp
+  ops/cuda/conv_int_backward.cpp)
 
 # Note [No contraction] in numerics/arith.h. --expt-relaxed-constexpr lets device code call the
 # constexpr members of numerics/format.h.

@@ -52,9 +52,6 @@ void add_insertion(py::module_& module) {
       .def("run_again", [](std::shared_ptr<Recomputation> part, const TensorList& arguments) {
         return RunContext(std::move(part), arguments, true);
       });
-  module.def(
-      "in_forward", [] { return insert::current_handler() != nullptr; },
-      "Whether a prepared model is running or being recorded in this thread.");
   module.def("held_as", &held_as, py::arg("tensor"),
              "How an activation is held: 'codes', 'pending' (a chain that has not been evaluated) "
              "or 'real'.");

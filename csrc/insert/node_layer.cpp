@@ -1,12 +1,9 @@
 // Convolutions and linear layers: integer accumulators forward, float32 gradients backward.
-// Backward rebuilds x_hat and w_hat from their codes; only the codes are kept.
+// Only the codes are kept for backward.
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/convolution_backward.h>
 #include <ATen/ops/mm.h>
 #include <torch/csrc/autograd/custom_function.h>
-
-#include <algorithm>
 
 #include "insert/nodes_common.h"
 #include "insert/ops_calls.h"
@@ -50,78 +47,81 @@ void save_layer(AutogradContext* ctx, const at::Tensor& input, const at::Tensor&
   ctx->save_for_backward({codes.codes, codes.scale, codes.zero_point, w.codes, w.scale});
 }
 
-// x_hat of the saved input codes.
-at::Tensor saved_input(const variable_list& saved) {
-  return call::dequantize(Codes{saved[0], {}, {}, saved[1], saved[2]});
+// What backward needs beside the saved tensors.
+struct LayerBackward {
+  ConvGeometry geometry;
+  int64_t bits;
+};
+
+Codes saved_codes(const variable_list& saved) { return {saved[0], {}, {}, saved[1], saved[2]}; }
+
+// Rows as the positions of an image: a linear layer is a 1x1 convolution.
+at::Tensor as_image(const at::Tensor& rows) {
+  return rows.view({1, rows.size(0), 1, rows.size(1)}).permute({0, 3, 1, 2});
 }
 
-// w_hat = codes * scale; the output channel of a transposed weight is (group, column).
-at::Tensor saved_weight(const variable_list& saved, const ConvGeometry* geometry) {
-  const at::Tensor& codes = saved[3];
-  const at::Tensor& scale = saved[4];
-  // Gradients and x_hat are channels-last; a weight in the same layout spares oneDNN two copies of
-  // it (23 of 230 ms in a ResNet-18 step).
-  // A 1x1 kernel is in both layouts at once and takes the strides of the plain one.
-  const bool image = codes.dim() == 4 && codes.size(2) * codes.size(3) > 1 &&
-                     (geometry == nullptr || !geometry->transposed);
-  const at::Tensor real =
-      codes.to(codes.options().dtype(at::kFloat), false, false,
-               image ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
-  if (geometry == nullptr || !geometry->transposed) {
-    std::vector<int64_t> shape(codes.dim(), 1);
-    shape[0] = scale.numel();
-    return real * scale.view(shape);
-  }
-  const int64_t groups = geometry->groups;
-  auto split = codes.sizes().vec();
-  split[0] /= groups;
-  split.insert(split.begin(), groups);
-  std::vector<int64_t> shape(split.size(), 1);
-  if (scale.numel() > 1) {
-    shape[0] = groups;
-    shape[2] = split[2];
-  }
-  return (real.view(split) * scale.view(shape)).view(codes.sizes());
+at::Tensor as_rows(const at::Tensor& image) { return image.permute({0, 2, 3, 1}).flatten(0, 2); }
+
+struct LinearGradients {
+  at::Tensor input, weight;
+};
+
+LinearGradients linear_backward_16(const variable_list& saved, const at::Tensor& rows,
+                                   const Wanted& wanted) {
+  static const ConvGeometry pointwise{{1, 1}, {0, 0}, {1, 1}, {0, 0}};
+  const at::Tensor& weight = saved[3];
+  Codes codes = saved_codes(saved);
+  codes.codes = as_image(codes.codes.reshape({rows.size(0), -1}));
+  const QuantizedWeight kernel{weight.view({weight.size(0), weight.size(1), 1, 1}), saved[4]};
+  const auto [d_input, d_weight] = call::conv_int_backward(
+      as_image(rows.contiguous()), codes, kernel, pointwise, 16, wanted.input, wanted.weight);
+  return {wanted.input ? as_rows(d_input) : at::Tensor(),
+          wanted.weight ? d_weight.view(weight.sizes()) : at::Tensor()};
 }
 
-// oneDNN's weight gradient of a strided 1x1 convolution writes out of bounds for channels-last
-// operands of 6 or 8 channels (torch 2.13, without this library as well).
-bool strided_pointwise(const at::Tensor& weight, const ConvGeometry& g) {
-  const auto one = [](int64_t size) { return size == 1; };
-  return std::all_of(weight.sizes().begin() + 2, weight.sizes().end(), one) &&
-         !std::all_of(g.stride.begin(), g.stride.end(), one);
+LinearGradients linear_backward_32(const variable_list& saved, const at::Tensor& rows,
+                                   const Wanted& wanted) {
+  LinearGradients result;
+  if (wanted.input) {
+    result.input = at::mm(rows, saved[3].to(at::kFloat) * saved[4].unsqueeze(1));
+  }
+  if (wanted.weight) {
+    const at::Tensor input = call::dequantize(saved_codes(saved));
+    result.weight = at::mm(rows.t(), input.reshape({rows.size(0), -1}));
+  }
+  return result;
 }
 
 struct ConvNode : Function<ConvNode> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& input, const at::Tensor& weight,
                             const OptionalTensor& bias, const QuantizedWeight& codes,
-                            const ConvGeometry& geometry, bool channels_last) {
+                            const ConvGeometry& geometry, int64_t bits, bool channels_last) {
     save_layer(ctx, input, weight, bias, codes);
-    ctx->saved_data["geometry"] = Held<ConvGeometry>::hold(geometry);
+    ctx->saved_data["layer"] = Held<LayerBackward>::hold({geometry, bits});
     const at::Tensor acc = call::conv_int(*payload_of(input)->codes, codes.codes, geometry);
     return layer_output(acc, input, codes, bias, 1, Nominal::dense(acc.sizes(), channels_last));
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
-    const auto& g = Held<ConvGeometry>::get(ctx->saved_data["geometry"]);
+    const auto& layer = Held<LayerBackward>::get(ctx->saved_data["layer"]);
     const auto& wanted = Held<Wanted>::get(ctx->saved_data["wanted"]);
-    const int64_t channels = grads[0].size(1);
-    at::Tensor input = saved_input(saved), weight = saved_weight(saved, &g);
-    if (strided_pointwise(weight, g)) {
-      input = input.contiguous();
-      weight = weight.contiguous();
-    }
-    auto [d_input, d_weight, d_bias] = at::convolution_backward(
-        grads[0], input, weight, at::IntArrayRef({channels}), g.stride, g.padding, g.dilation,
-        g.transposed, g.output_padding, g.groups, {wanted.input, wanted.weight, wanted.bias});
-    return {d_input, d_weight, d_bias, {}, {}, {}};
+    auto [d_input, d_weight] =
+        call::conv_int_backward(grads[0], saved_codes(saved), {saved[3], saved[4]}, layer.geometry,
+                                layer.bits, wanted.input, wanted.weight);
+    if (!wanted.input) d_input = at::Tensor();
+    if (!wanted.weight) d_weight = at::Tensor();
+    at::Tensor d_bias;
+    if (wanted.bias) d_bias = grads[0].flatten(2).sum(at::IntArrayRef({0, 2}));
+    return {d_input, d_weight, d_bias, {}, {}, {}, {}};
   }
 };
 
 struct LinearNode : Function<LinearNode> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& input, const at::Tensor& weight,
-                            const OptionalTensor& bias, const QuantizedWeight& codes) {
+                            const OptionalTensor& bias, const QuantizedWeight& codes,
+                            int64_t bits) {
     save_layer(ctx, input, weight, bias, codes);
+    ctx->saved_data["bits"] = bits;
     const at::Tensor acc = call::linear_int(*payload_of(input)->codes, codes.codes);
     return layer_output(acc, input, codes, bias, acc.dim() - 1, Nominal::dense(acc.sizes(), false));
   }
@@ -130,32 +130,31 @@ struct LinearNode : Function<LinearNode> {
     const auto& wanted = Held<Wanted>::get(ctx->saved_data["wanted"]);
     const at::Tensor& grad = grads[0];
     const at::Tensor rows = grad.reshape({-1, grad.size(-1)});
-    at::Tensor d_input, d_weight, d_bias;
-    if (wanted.input) {
-      d_input = at::mm(rows, saved_weight(saved, nullptr)).view(saved[0].sizes());
-    }
-    if (wanted.weight) {
-      d_weight = at::mm(rows.t(), saved_input(saved).reshape({rows.size(0), -1}));
-    }
+    const bool narrow = ctx->saved_data["bits"].toInt() == 16 && rows.numel() > 0;
+    auto [d_input, d_weight] =
+        narrow ? linear_backward_16(saved, rows, wanted) : linear_backward_32(saved, rows, wanted);
+    if (wanted.input) d_input = d_input.view(saved[0].sizes());
+    at::Tensor d_bias;
     if (wanted.bias) d_bias = rows.sum(0);
-    return {d_input, d_weight, d_bias, {}};
+    return {d_input, d_weight, d_bias, {}, {}};
   }
 };
 
 }  // namespace
 
 at::Tensor conv_int(const at::Tensor& input, const at::Tensor& weight, const QuantizedWeight& codes,
-                    const at::Tensor& bias, const ConvGeometry& geometry) {
+                    const at::Tensor& bias, const ConvGeometry& geometry, int64_t backward_bits) {
   const auto is_channels_last = [](const at::Tensor& t) {
     return t.suggest_memory_format() != at::MemoryFormat::Contiguous;
   };
   const bool channels_last = is_channels_last(input) || is_channels_last(weight);
-  return ConvNode::apply(input, weight, optional(bias), codes, geometry, channels_last);
+  return ConvNode::apply(input, weight, optional(bias), codes, geometry, backward_bits,
+                         channels_last);
 }
 
 at::Tensor linear_int(const at::Tensor& input, const at::Tensor& weight,
-                      const QuantizedWeight& codes, const at::Tensor& bias) {
-  return LinearNode::apply(input, weight, optional(bias), codes);
+                      const QuantizedWeight& codes, const at::Tensor& bias, int64_t backward_bits) {
+  return LinearNode::apply(input, weight, optional(bias), codes, backward_bits);
 }
 
 }  // namespace qat::insert

@@ -52,10 +52,11 @@ struct ConvGeometry {
 };
 
 // The result is a pending chain over the accumulators. input: a quantized tensor of codes.
+// backward_bits: of the products in backward, 32 or 16 (conv_int_backward).
 at::Tensor conv_int(const at::Tensor& input, const at::Tensor& weight, const QuantizedWeight& codes,
-                    const at::Tensor& bias, const ConvGeometry& geometry);
+                    const at::Tensor& bias, const ConvGeometry& geometry, int64_t backward_bits);
 at::Tensor linear_int(const at::Tensor& input, const at::Tensor& weight,
-                      const QuantizedWeight& codes, const at::Tensor& bias);
+                      const QuantizedWeight& codes, const at::Tensor& bias, int64_t backward_bits);
 
 // ---- operators on codes
 // table: one entry per code, codes or float32; slope: float32 per code, d output / d x.

@@ -57,13 +57,20 @@ at::Tensor fake_quantize_backward(const at::Tensor& grad, const at::Tensor& x, c
                  to.format.quant_max());
 }
 
-std::tuple<at::Tensor, at::Tensor> quantize_weight(const at::Tensor& weight, int64_t axis,
-                                                   int64_t groups, numerics::IntFormat format,
-                                                   bool power_of_two) {
+QuantizedWeight quantize_weight(const at::Tensor& weight, const WeightRecipe& recipe, int64_t axis,
+                                int64_t groups) {
   using Signature =
       std::tuple<at::Tensor, at::Tensor>(const at::Tensor&, int64_t, int64_t, int64_t, bool, bool);
   static const auto op = find<Signature>("qat_ext::quantize_weight");
-  return op.call(weight, axis, groups, format.bits, format.narrow, power_of_two);
+  const int64_t channel_axis = recipe.granularity == Granularity::channel ? axis : -1;
+  const numerics::IntFormat format = recipe.format();
+  auto [codes, scale] =
+      op.call(weight, channel_axis, groups, format.bits, format.narrow, recipe.power_of_two);
+  if (channel_axis < 0) {
+    const int64_t channels = axis == 0 ? weight.size(0) : weight.size(1) * groups;
+    scale = scale.expand({channels}).contiguous();
+  }
+  return {codes, scale};
 }
 
 at::Tensor conv_int(const Codes& input, const at::Tensor& weight, const ConvGeometry& g) {
@@ -72,6 +79,20 @@ at::Tensor conv_int(const Codes& input, const at::Tensor& weight, const ConvGeom
   static const auto op = find<Signature>("qat_ext::conv_int");
   return op.call(input.codes, input.params.zero_point, weight, g.stride, g.padding, g.dilation,
                  g.output_padding, g.groups, g.transposed);
+}
+
+std::tuple<at::Tensor, at::Tensor> conv_int_backward(const at::Tensor& grad, const Codes& input,
+                                                     const QuantizedWeight& weight,
+                                                     const ConvGeometry& g, int64_t bits,
+                                                     bool input_grad, bool weight_grad) {
+  using Signature = std::tuple<at::Tensor, at::Tensor>(
+      const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&,
+      const at::Tensor&, at::IntArrayRef, at::IntArrayRef, at::IntArrayRef, at::IntArrayRef,
+      int64_t, bool, int64_t, bool, bool);
+  static const auto op = find<Signature>("qat_ext::conv_int_backward");
+  return op.call(grad, input.codes, input.scale, input.zero_point, weight.codes, weight.scale,
+                 g.stride, g.padding, g.dilation, g.output_padding, g.groups, g.transposed, bits,
+                 input_grad, weight_grad);
 }
 
 at::Tensor linear_int(const Codes& input, const at::Tensor& weight) {

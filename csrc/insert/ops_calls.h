@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "insert/nodes.h"
+#include "quantizers/recipe.h"
 
 namespace qat::insert::call {
 
@@ -15,10 +16,16 @@ using OptionalTensor = std::optional<at::Tensor>;
 at::Tensor quantize(const at::Tensor& x, const Codes& to);
 at::Tensor dequantize(const Codes& codes);
 at::Tensor fake_quantize_backward(const at::Tensor& grad, const at::Tensor& x, const Codes& to);
-std::tuple<at::Tensor, at::Tensor> quantize_weight(const at::Tensor& weight, int64_t axis,
-                                                   int64_t groups, numerics::IntFormat format,
-                                                   bool power_of_two);
+// axis: of the output channels, 1 for transposed convolutions, whose weight is [in, out / groups].
+// The scales are per channel in any case; per tensor they are all the same.
+QuantizedWeight quantize_weight(const at::Tensor& weight, const WeightRecipe& recipe, int64_t axis,
+                                int64_t groups);
 at::Tensor conv_int(const Codes& input, const at::Tensor& weight, const ConvGeometry& geometry);
+// (d_input, d_weight); what is not wanted has no elements.
+std::tuple<at::Tensor, at::Tensor> conv_int_backward(const at::Tensor& grad, const Codes& input,
+                                                     const QuantizedWeight& weight,
+                                                     const ConvGeometry& geometry, int64_t bits,
+                                                     bool input_grad, bool weight_grad);
 at::Tensor linear_int(const Codes& input, const at::Tensor& weight);
 at::Tensor lookup(const at::Tensor& codes, const at::Tensor& table, int64_t quant_min);
 std::tuple<at::Tensor, at::Tensor> batch_statistics(const at::Tensor& acc,

@@ -96,6 +96,13 @@ at::Tensor written_argument(const c10::FunctionSchema& schema, const c10::IValue
 
 }  // namespace
 
+Chain real_chain(at::Tensor real) {
+  Chain chain;
+  chain.acc = real.detach();
+  chain.source = std::move(real);
+  return chain;
+}
+
 at::Tensor make_quantized_tensor(std::shared_ptr<Payload> payload, at::IntArrayRef sizes,
                                  at::IntArrayRef strides, c10::Device device) {
   return at::detail::make_tensor<QuantizedTensorImpl>(std::move(payload), sizes, strides, device);

@@ -52,6 +52,9 @@ struct Chain {
 
 struct ForwardRecord;  // insert/recompute.h
 
+// The chain of a real value alone. real: float32.
+Chain real_chain(at::Tensor real);
+
 // An autograd node to compare with, whose address is not reused meanwhile; empty: no history.
 class NodeMark {
  public:

@@ -89,7 +89,7 @@ class Session final : public Handler {
   void run_island(Call& call);
   void push_results(Call& call, Results results);
   void require_known(const Call& call) const;
-  void require_outcome(const Call& call) const;
+  void compare_outcome(const Call& call) const;
   void separate_written(Call& call);
   void write_in_place(Call& call, const at::Tensor& result);
   bool skip_write(Call& call);

@@ -168,10 +168,8 @@ at::Tensor Session::average(Call& call) {
                       return call_with(op, arguments, reals);
                     },
                     false};
-  Chain chain;
-  chain.source = replay(spec, {{nullptr, real, Nominal::like(real)}})[0];
-  chain.acc = chain.source.detach();
-  return outcome(call, chain, Nominal::like(chain.source));
+  const at::Tensor source = replay(spec, {{nullptr, real, Nominal::like(real)}})[0];
+  return outcome(call, real_chain(source), Nominal::like(source));
 }
 
 std::optional<Session::Results> Session::unary(Call& call) {

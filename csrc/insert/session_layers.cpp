@@ -32,14 +32,7 @@ QuantizedWeight Session::quantized_weight(const at::Tensor& weight, const Weight
                                           int64_t axis, int64_t groups) {
   const auto known = weights_.find(weight.unsafeGetTensorImpl());
   if (known != weights_.end()) return known->second.second;
-  const int64_t channel_axis = recipe.granularity == Granularity::channel ? axis : -1;
-  auto [codes, scale] = call::quantize_weight(weight.detach(), channel_axis, groups,
-                                              recipe.format(), recipe.power_of_two);
-  if (scale.numel() == 1) {
-    const int64_t channels = axis == 0 ? weight.size(0) : weight.size(1) * groups;
-    scale = scale.expand({channels}).contiguous();
-  }
-  QuantizedWeight made{codes, scale};
+  const QuantizedWeight made = call::quantize_weight(weight.detach(), recipe, axis, groups);
   weights_.emplace(weight.unsafeGetTensorImpl(), std::make_pair(weight, made));
   return made;
 }
@@ -52,7 +45,8 @@ at::Tensor Session::conv(Call& call) {
   const auto codes = quantized_weight(weight, call.site->weight, g.transposed ? 1 : 0,
                                       g.transposed ? g.groups : 1);
   const at::Tensor bias = tensor_argument(call.arguments, parsed.bias);
-  const at::Tensor layer = conv_int(codes_operand(call, 0), weight, codes, bias, g);
+  const at::Tensor layer =
+      conv_int(codes_operand(call, 0), weight, codes, bias, g, plan_.backward_bits);
   if (call.site->output == kNoQuantizer) return layer;
   return outcome(call, chain_of(layer, true), Nominal::like(layer));
 }
@@ -63,7 +57,8 @@ at::Tensor Session::linear(Call& call) {
   if (parsed.weight_transposed) weight = weight.t();
   const auto codes = quantized_weight(weight, call.site->weight, 0, 1);
   const at::Tensor bias = tensor_argument(call.arguments, parsed.bias);
-  const at::Tensor layer = linear_int(codes_operand(call, parsed.input), weight, codes, bias);
+  const at::Tensor layer =
+      linear_int(codes_operand(call, parsed.input), weight, codes, bias, plan_.backward_bits);
   if (call.site->output == kNoQuantizer) return layer;
   return outcome(call, chain_of(layer, true), Nominal::like(layer));
 }
@@ -80,10 +75,7 @@ Chain Session::chain_of(const at::Tensor& operand, bool bare_layer_only) const {
     if (!chain.source.defined()) chain.source = operand;
     return chain;
   }
-  Chain chain;
-  chain.source = real_float(operand);
-  chain.acc = chain.source.detach();
-  return chain;
+  return real_chain(real_float(operand));
 }
 
 // Batch norm's normalisation: the statistics of this batch, or the running ones.
@@ -125,9 +117,7 @@ at::Tensor Session::batch_norm(Call& call) {
   const at::Tensor& input = call.operands[0];
   Chain chain = chain_of(input, true);
   if (chain.axis != 1) {  // behind a linear layer on [N, S, C], the channels are those of axis 1
-    chain = Chain();
-    chain.source = real_float(input);
-    chain.acc = chain.source.detach();
+    chain = real_chain(real_float(input));
   }
   const int64_t channels = input.size(1);
   return outcome(call, normalized(call, std::move(chain), channels), Nominal::like(input));
@@ -137,9 +127,7 @@ at::Tensor Session::activation(Call& call) {
   const at::Tensor& input = call.operands[0];
   Chain chain = chain_of(input, false);
   if (chain.activation.kind != numerics::ActivationKind::none || chain.slope.defined()) {
-    chain = Chain();
-    chain.source = real_float(input);
-    chain.acc = chain.source.detach();
+    chain = real_chain(real_float(input));
   }
   chain.activation = capture::parse_activation(call.arguments, call.known.stem);
   return outcome(call, std::move(chain), Nominal::like(input));
@@ -149,9 +137,7 @@ at::Tensor Session::prelu(Call& call) {
   const at::Tensor& input = call.operands[0];
   Chain chain = chain_of(input, false);
   if (chain.axis != 1 || chain.activation.kind != numerics::ActivationKind::none) {
-    chain = Chain();
-    chain.source = real_float(input);
-    chain.acc = chain.source.detach();
+    chain = real_chain(real_float(input));
   }
   chain.activation = {numerics::ActivationKind::leaky_relu};
   chain.slope = call.operands[1].expand({input.size(1)}).contiguous();
@@ -180,20 +166,18 @@ at::Tensor Session::binary(Call& call) {
     }
   }
   const at::Tensor x = real_float(call.operands[0]), y = real_float(call.operands[1]);
-  Chain chain;
-  switch (*op) {
-    case graph::Binary::add:
-      chain.source = at::add(x, y);
-      break;
-    case graph::Binary::sub:
-      chain.source = at::sub(x, y);
-      break;
-    case graph::Binary::mul:
-      chain.source = at::mul(x, y);
-      break;
-  }
-  chain.acc = chain.source.detach();
-  return outcome(call, chain, Nominal::like(chain.source));
+  const auto real = [&] {
+    switch (*op) {
+      case graph::Binary::add:
+        return at::add(x, y);
+      case graph::Binary::sub:
+        return at::sub(x, y);
+      case graph::Binary::mul:
+        return at::mul(x, y);
+    }
+    throw Error(call.name() + ": unknown binary operator.");
+  }();
+  return outcome(call, real_chain(real), Nominal::like(real));
 }
 
 }  // namespace qat::insert

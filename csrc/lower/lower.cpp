@@ -122,12 +122,7 @@ class Lowering {
       if (call.geometry.transposed) axis = 1, groups = call.geometry.groups;
     }
     const WeightRecipe& recipe = site(index).weight;
-    auto [codes, scale] = insert::call::quantize_weight(
-        weight, recipe.granularity == Granularity::channel ? axis : -1, groups, recipe.format(),
-        recipe.power_of_two);
-    if (scale.numel() == 1) {
-      scale = scale.expand({axis == 0 ? weight.size(0) : weight.size(1) * groups}).contiguous();
-    }
+    const auto [codes, scale] = insert::call::quantize_weight(weight, recipe, axis, groups);
     const int64_t value = recorded.arguments[input].values[0];
     size_t operand = 0;
     while (recorded.inputs()[operand] != value) ++operand;

@@ -26,32 +26,39 @@ struct Activation {
 
 constexpr float kOneSixth = 0x1.555556p-3f;
 
-QAT_INLINE float hard_gate(float v) { return clamp(add(v, 3.0f), 0.0f, 6.0f); }
+// Note [Vectors] holds for what follows.
+template <typename Reals>
+QAT_INLINE Reals hard_gate(Reals v) {
+  return clamp(add(v, splat<Reals>(3.0f)), splat<Reals>(0.0f), splat<Reals>(6.0f));
+}
 
-template <ActivationKind kind>
-QAT_INLINE float activate(float v, float p0, float p1) {
-  if constexpr (kind == ActivationKind::relu) return v < 0.0f ? 0.0f : v;
+template <ActivationKind kind, typename Reals>
+QAT_INLINE Reals activate(Reals v, Reals p0, Reals p1) {
+  const auto sixth = splat<Reals>(kOneSixth);
+  if constexpr (kind == ActivationKind::relu) return v < 0.0f ? splat<Reals>(0.0f) : v;
   if constexpr (kind == ActivationKind::clamp) return clamp(v, p0, p1);
   if constexpr (kind == ActivationKind::leaky_relu) return v < 0.0f ? mul(v, p0) : v;
-  if constexpr (kind == ActivationKind::hardswish) return mul(mul(v, hard_gate(v)), kOneSixth);
-  if constexpr (kind == ActivationKind::hardsigmoid) return mul(hard_gate(v), kOneSixth);
+  if constexpr (kind == ActivationKind::hardswish) return mul(mul(v, hard_gate(v)), sixth);
+  if constexpr (kind == ActivationKind::hardsigmoid) return mul(hard_gate(v), sixth);
   return v;
 }
 
 // d activate / d v, one-sided values at the kinks as torch's own backward formulas have them.
-template <ActivationKind kind>
-QAT_INLINE float activation_slope(float v, float p0, float p1) {
-  if constexpr (kind == ActivationKind::relu) return v > 0.0f ? 1.0f : 0.0f;
-  if constexpr (kind == ActivationKind::clamp) return v > p0 && v < p1 ? 1.0f : 0.0f;
-  if constexpr (kind == ActivationKind::leaky_relu) return v > 0.0f ? 1.0f : p0;
+template <ActivationKind kind, typename Reals>
+QAT_INLINE Reals activation_slope(Reals v, Reals p0, Reals p1) {
+  const auto zero = splat<Reals>(0.0f), one = splat<Reals>(1.0f);
+  if constexpr (kind == ActivationKind::relu) return v > 0.0f ? one : zero;
+  if constexpr (kind == ActivationKind::clamp) return (v > p0) & (v < p1) ? one : zero;
+  if constexpr (kind == ActivationKind::leaky_relu) return v > 0.0f ? one : p0;
   if constexpr (kind == ActivationKind::hardswish) {
-    if (v <= -3.0f) return 0.0f;
-    return v < 3.0f ? add(mul(v, 1.0f / 3.0f), 0.5f) : 1.0f;
+    const Reals ramp = add(mul(v, splat<Reals>(1.0f / 3.0f)), splat<Reals>(0.5f));
+    const Reals above = v < 3.0f ? ramp : one;
+    return v <= -3.0f ? zero : above;
   }
   if constexpr (kind == ActivationKind::hardsigmoid) {
-    return v > -3.0f && v < 3.0f ? kOneSixth : 0.0f;
+    return (v > -3.0f) & (v < 3.0f) ? splat<Reals>(kOneSixth) : zero;
   }
-  return 1.0f;
+  return one;
 }
 
 // The same two with the kind known only at run time.

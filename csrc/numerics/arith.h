@@ -7,6 +7,10 @@
 // device code uses the intrinsics that nvcc never contracts. Functions have internal linkage:
 // kernels are compiled several times for different instruction sets, and the linker must not
 // merge an AVX-512 copy with the portable one.
+//
+// Note [Vectors]
+// A function that is a template on its operands' type takes a float, or a vector of floats as GCC
+// and clang know them (kernels/cpu/vector.h); each lane of the result is what the float would give.
 
 #include <cmath>
 #include <cstdint>
@@ -33,6 +37,22 @@ QAT_INLINE float add(float a, float b) {
 #else
   return a + b;
 #endif
+}
+
+template <typename Reals>
+QAT_INLINE Reals mul(Reals a, Reals b) {
+  return a * b;
+}
+
+template <typename Reals>
+QAT_INLINE Reals add(Reals a, Reals b) {
+  return a + b;
+}
+
+// A constant in every lane.
+template <typename Reals>
+QAT_INLINE Reals splat(float value) {
+  return Reals{} + value;
 }
 
 QAT_INLINE float divide(float a, float b) {
@@ -77,7 +97,8 @@ QAT_INLINE float to_float(int64_t a) {
 #endif
 }
 
-QAT_INLINE float clamp(float a, float lo, float hi) {
+template <typename Reals>
+QAT_INLINE Reals clamp(Reals a, Reals lo, Reals hi) {
   a = a < lo ? lo : a;
   return a > hi ? hi : a;
 }

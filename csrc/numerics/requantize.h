@@ -6,7 +6,8 @@
 namespace qat::numerics {
 
 // Two roundings after the conversion: acc * multiplier, then + bias.
-QAT_INLINE float real_value(float acc, float multiplier, float bias) {
+template <typename Reals>
+QAT_INLINE Reals real_value(Reals acc, Reals multiplier, Reals bias) {
   return add(mul(acc, multiplier), bias);
 }
 

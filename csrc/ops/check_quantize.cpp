@@ -21,6 +21,18 @@ void check_choose_qparams(const at::Tensor& min, const at::Tensor& max, int64_t 
   check_same_sizes(kOp, "max", max, min);
 }
 
+WeightOrder::WeightOrder(const at::Tensor& weight, int64_t axis)
+    : channels_last(axis != 1 && weight.dim() == 4 && !weight.is_contiguous() &&
+                    weight.is_contiguous(at::MemoryFormat::ChannelsLast)) {}
+
+at::Tensor WeightOrder::apply(const at::Tensor& weight) const {
+  return channels_last ? weight.permute({0, 2, 3, 1}) : weight;
+}
+
+at::Tensor WeightOrder::restore(const at::Tensor& codes) const {
+  return channels_last ? codes.permute({0, 3, 1, 2}) : codes;
+}
+
 c10::SymInt check_quantize_weight(const at::Tensor& weight, int64_t axis, int64_t groups,
                                   int64_t bits) {
   constexpr const char* kOp = "quantize_weight";

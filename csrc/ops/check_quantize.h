@@ -32,6 +32,15 @@ inline void check_dequantize(const at::Tensor& codes, const at::Tensor& scale,
 void check_bits(const char* op, int64_t bits);
 void check_choose_qparams(const at::Tensor& min, const at::Tensor& max, int64_t bits,
                           bool is_signed, bool narrow);
+// The weight in an order in which its output channels are contiguous: codes keep the memory order
+// of a channels-last weight, so that its gradient gets that order too. restore() undoes it.
+struct WeightOrder {
+  bool channels_last;
+  WeightOrder(const at::Tensor& weight, int64_t axis);
+  at::Tensor apply(const at::Tensor& weight) const;
+  at::Tensor restore(const at::Tensor& codes) const;
+};
+
 // Returns the number of scales.
 c10::SymInt check_quantize_weight(const at::Tensor& weight, int64_t axis, int64_t groups,
                                   int64_t bits);

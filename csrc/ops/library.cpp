@@ -56,6 +56,17 @@ TORCH_LIBRARY(qat_ext, m) {
   // codes [..., C], weight int8 [K, C] -> float32 [..., K].
   m.def("linear_int(Tensor codes, int zero_point, Tensor weight) -> Tensor", tags);
 
+  // Gradients of v = conv_int(...) * (scale * weight_scale[k]): (d_input, d_weight), float32, with
+  // empty tensors for what is not wanted. grad: of v. codes [N, C, spatial...]; scale float32[1],
+  // zero_point int32[1]; weight_scale float32[K]. bits 32: float32 products; 16: products of int16
+  // with a rounded gradient where kernels for the shape exist (Note [16-bit gradients]).
+  m.def(
+      "conv_int_backward(Tensor grad, Tensor codes, Tensor scale, Tensor zero_point, "
+      "Tensor weight, Tensor weight_scale, *, int[] stride, int[] padding, int[] dilation, "
+      "int[] output_padding, int groups, bool transposed, int bits, bool input_grad, "
+      "bool weight_grad) -> (Tensor, Tensor)",
+      tags);
+
   // The operators below see a tensor as rows of C channels; `axis` is the channel axis (1, or the
   // last one). multiplier, bias and the other per-channel tensors are float32[C].
 

@@ -135,6 +135,14 @@ FreezeSchedule freeze_from(const json& object, FreezeSchedule f) {
   return f;
 }
 
+NumericsRecipe numerics_from(const json& object, NumericsRecipe n) {
+  Section section(object, "recipe.numerics");
+  section.choice("backward", n.backward,
+                 {{"float32", GradientType::float32}, {"int16", GradientType::int16}});
+  section.finish();
+  return n;
+}
+
 }  // namespace
 
 Recipe Recipe::named(const std::string& name) {
@@ -169,6 +177,8 @@ Recipe Recipe::from_json(const json& object) {
   }
   if (const json* freeze = section.take("freeze"))
     recipe.freeze = freeze_from(*freeze, recipe.freeze);
+  if (const json* numerics = section.take("numerics"))
+    recipe.numerics = numerics_from(*numerics, recipe.numerics);
   section.finish();
   if (recipe.target == Target::tensorrt && !recipe.activations.symmetric) {
     throw Error(
@@ -187,19 +197,21 @@ json Recipe::to_json() const {
     if (rule.activation_bits) entry["activation_bits"] = *rule.activation_bits;
     rule_list.push_back(std::move(entry));
   }
-  return {{"name", name},
-          {"target", target == Target::x86 ? "x86" : "tensorrt"},
-          {"weights",
-           {{"bits", weights.bits},
-            {"granularity", weights.granularity == Granularity::channel ? "channel" : "tensor"},
-            {"power_of_two", weights.power_of_two}}},
-          {"activations",
-           {{"bits", activations.bits},
-            {"symmetric", activations.symmetric},
-            {"power_of_two", activations.power_of_two},
-            {"momentum", activations.momentum}}},
-          {"rules", rule_list},
-          {"freeze", {{"batch_norm", freeze.batch_norm}, {"ranges", freeze.ranges}}}};
+  return {
+      {"name", name},
+      {"target", target == Target::x86 ? "x86" : "tensorrt"},
+      {"weights",
+       {{"bits", weights.bits},
+        {"granularity", weights.granularity == Granularity::channel ? "channel" : "tensor"},
+        {"power_of_two", weights.power_of_two}}},
+      {"activations",
+       {{"bits", activations.bits},
+        {"symmetric", activations.symmetric},
+        {"power_of_two", activations.power_of_two},
+        {"momentum", activations.momentum}}},
+      {"rules", rule_list},
+      {"freeze", {{"batch_norm", freeze.batch_norm}, {"ranges", freeze.ranges}}},
+      {"numerics", {{"backward", numerics.backward == GradientType::int16 ? "int16" : "float32"}}}};
 }
 
 }  // namespace qat

@@ -13,6 +13,7 @@ namespace qat {
 
 enum class Target { x86, tensorrt };  // unsigned affine, or signed symmetric activations
 enum class Granularity { tensor, channel };
+enum class GradientType { float32, int16 };
 
 struct WeightRecipe {
   int bits = 8;
@@ -50,6 +51,15 @@ struct FreezeSchedule {
   bool operator==(const FreezeSchedule&) const = default;
 };
 
+// How the training step computes what the contract leaves open: gradients.
+struct NumericsRecipe {
+  // Products of the conv and linear layers' gradients; int16 rounds the incoming gradient
+  // (Note [16-bit gradients]).
+  GradientType backward = GradientType::float32;
+  int backward_bits() const { return backward == GradientType::int16 ? 16 : 32; }
+  bool operator==(const NumericsRecipe&) const = default;
+};
+
 struct Recipe {
   std::string name = "int8";
   Target target = Target::x86;
@@ -57,6 +67,7 @@ struct Recipe {
   ActivationRecipe activations;
   std::vector<SiteRule> rules;
   FreezeSchedule freeze;
+  NumericsRecipe numerics;
   bool operator==(const Recipe&) const = default;
 
   // The named recipes: "int8", "int8-symmetric". Throws qat::Error listing them.

@@ -55,16 +55,27 @@ struct Rewrite {
   void operator()(graph::UpsampleNearestAttributes& a) const { a.factor.push_back(1); }
 };
 
-// The mean over both spatial axes is an adaptive pool to one position.
-Operator make_spatial_mean(const Site& site, const graph::MeanAttributes& attributes) {
-  const Pool pool = pool_of(site, graph::AdaptiveAvgPoolAttributes{{1, 1}});
-  return [mean = make_fast_pool(site, pool), keepdim = attributes.keepdim](
-             const Inputs& inputs, int64_t batch, MacCount& macs) {
-    std::vector<Tensor> result = mean(inputs, batch, macs);
-    if (!keepdim) result[0].shape = {result[0].shape[0], result[0].shape[3]};
-    return result;
-  };
-}
+// Empty where there is no kernel. The mean over both spatial axes is an adaptive pool to one
+// position; without keepdim its bytes are the same.
+struct Kernel {
+  const Site& site;
+  template <typename Attributes>
+  Binder operator()(const Attributes&) const {
+    return nullptr;
+  }
+  Binder operator()(const graph::MaxPoolAttributes& a) const { return pool(a); }
+  Binder operator()(const graph::AvgPoolAttributes& a) const { return pool(a); }
+  Binder operator()(const graph::AdaptiveAvgPoolAttributes& a) const { return pool(a); }
+  Binder operator()(const graph::MeanAttributes&) const {
+    return pool(graph::AdaptiveAvgPoolAttributes{{1, 1}});
+  }
+  Binder operator()(const graph::QuantizeAttributes&) const { return make_fast_quantize(site); }
+  Binder operator()(const graph::DequantizeAttributes&) const { return make_fast_dequantize(site); }
+  template <typename Attributes>
+  Binder pool(const Attributes& a) const {
+    return make_fast_pool(site, pool_of(site, a));
+  }
+};
 
 }  // namespace
 
@@ -75,28 +86,17 @@ bool runs_channels_last(const graph::Graph& graph, const graph::Node& node) {
   return !node.inputs.empty() && std::visit(Supported{}, node.attributes);
 }
 
-Operator make_channels_last(const Site& site, const AtenEvaluator& aten,
-                            std::deque<graph::Node>& rewritten) {
-  const graph::Attributes& attributes = site.node.attributes;
-  if (const auto* a = std::get_if<graph::MaxPoolAttributes>(&attributes)) {
-    return make_fast_pool(site, pool_of(site, *a));
-  }
-  if (const auto* a = std::get_if<graph::AvgPoolAttributes>(&attributes)) {
-    return make_fast_pool(site, pool_of(site, *a));
-  }
-  if (const auto* a = std::get_if<graph::AdaptiveAvgPoolAttributes>(&attributes)) {
-    return make_fast_pool(site, pool_of(site, *a));
-  }
-  if (const auto* a = std::get_if<graph::MeanAttributes>(&attributes)) {
-    return make_spatial_mean(site, *a);
-  }
+ChannelsLast make_channels_last(const Site& site, const AtenEvaluator& aten,
+                                std::deque<graph::Node>& rewritten) {
+  if (Binder bind = std::visit(Kernel{site}, site.node.attributes)) return {bind, nullptr};
   graph::Node node = site.node;
   if (auto* upsample = std::get_if<graph::UpsampleNearestAttributes>(&node.attributes)) {
     upsample->factor.insert(upsample->factor.begin(), 2 - upsample->factor.size(), 1);
   }
   std::visit(Rewrite{}, node.attributes);
   rewritten.push_back(std::move(node));
-  return make_operator({site.model, rewritten.back(), site.threads, /*channel_axis=*/3}, aten);
+  const Site moved_site{site.model, rewritten.back(), site.threads, /*channel_axis=*/3};
+  return {nullptr, make_operator(moved_site, aten)};
 }
 
 }  // namespace qat::runtime

@@ -3,15 +3,20 @@
 
 #include <deque>
 
-#include "runtime/operators.h"
+#include "runtime/views.h"
 
 namespace qat::runtime {
 
 // True where the operator can run with all its inputs as [N, H, W, C].
 bool runs_channels_last(const graph::Graph& graph, const graph::Node& node);
 
-// The operator of such a node. The node with rewritten attributes is kept in `rewritten`.
-Operator make_channels_last(const Site& site, const AtenEvaluator& aten,
-                            std::deque<graph::Node>& rewritten);
+// The operator of such a node: a kernel of its own, or the reference operator of the node with
+// rewritten attributes, which is kept in `rewritten`.
+struct ChannelsLast {
+  Binder bind;
+  Operator run;
+};
+ChannelsLast make_channels_last(const Site& site, const AtenEvaluator& aten,
+                                std::deque<graph::Node>& rewritten);
 
 }  // namespace qat::runtime

@@ -19,7 +19,7 @@ using AtenEvaluator =
                                       const std::vector<const Tensor*>& inputs, int64_t batch)>;
 
 struct Options {
-  int threads = 0;  // 0: as many as the machine has
+  int threads = 0;  // 0: as many as OpenMP gives the thread that calls run
   AtenEvaluator aten;
 };
 

@@ -1,45 +1,79 @@
 #include "runtime/fast_executor.h"
 
+#include <algorithm>
+#include <cstring>
+#include <exception>
 #include <mutex>
+#include <set>
 
+#include "runtime/context.h"
+#include "runtime/fast_layers.h"
 #include "runtime/parallel.h"
-#include "runtime/plan.h"
+#include "runtime/self_test.h"
+#include "runtime/separable.h"
 #include "runtime/session.h"
 
 namespace qat::runtime {
 namespace {
 
-class FastExecutor final : public Executor {
+// Contexts that wait for a call; enough for a few threads, or for a data set's last, smaller batch.
+constexpr size_t kIdleContexts = 8;
+constexpr size_t kCacheBytes = 1 << 20;
+
+class PlannedExecutor final : public FastExecutor {
  public:
-  FastExecutor(const graph::Model& model, const Options& options, kernels::u8s8::InstructionSet set)
-      : model_(model), threads_(resolve_threads(options.threads)) {
+  PlannedExecutor(const graph::Model& model, const Options& options,
+                  kernels::u8s8::InstructionSet set)
+      : model_(model), threads_(options.threads) {
     check_structure(model_.graph);
     plan_ = make_plan(model_, options.aten, threads_, set);
+    separable_ = is_separable(model_.graph);
+    drop_packed_weights();
   }
 
   std::vector<Tensor> run(const std::vector<Tensor>& inputs) override {
-    std::vector<Tensor> slots = evaluate(inputs, /*keep=*/false);
+    const int64_t batch = check_inputs(model_.graph, inputs);
+    std::vector<const void*> from;
+    for (const Tensor& input : inputs) from.push_back(input.bytes.data());
     std::vector<Tensor> outputs;
+    std::vector<void*> to;
     for (const int64_t output : model_.graph.outputs) {
-      outputs.push_back(slots[slot(output, Layout::row_major)]);
+      const graph::Value& value = model_.graph.values[static_cast<size_t>(output)];
+      outputs.push_back(make_tensor(storage_type(value), shape_at(value.shape, batch)));
+      to.push_back(outputs.back().bytes.data());
     }
+    const MacCount macs = run_batch(batch, from.data(), to.data(), resolve_threads(threads_));
+    const std::lock_guard lock(mutex_);
+    macs_ = macs;
     return outputs;
   }
 
   std::vector<Tensor> run_all(const std::vector<Tensor>& inputs) override {
-    std::vector<Tensor> slots = evaluate(inputs, /*keep=*/true);
+    const int64_t batch = check_inputs(model_.graph, inputs);
+    Context context(model_, plan_, batch, /*keep=*/true);
+    for (size_t i = 0; i < inputs.size(); ++i) context.set_input(i, inputs[i].bytes.data());
+    MacCount macs;
+    context.run(threads_, macs);
     std::vector<Tensor> values(model_.graph.values.size());
     for (size_t i = 0; i < values.size(); ++i) {
       const auto value = static_cast<int64_t>(i);
-      Tensor& row_major = slots[slot(value, Layout::row_major)];
-      Tensor& channels_last = slots[slot(value, Layout::channels_last)];
-      if (channels_last.shape.empty()) {
-        values[i] = std::move(row_major);
-      } else {
-        values[i] = change_layout(channels_last, Layout::row_major, threads_);
+      const View& row_major = context.view(slot(value, Layout::row_major));
+      const View& channels_last = context.view(slot(value, Layout::channels_last));
+      if (channels_last.data == nullptr) {
+        if (row_major.data != nullptr) values[i] = copied(row_major);
+        continue;
       }
+      const Sizes& s = channels_last.shape;
+      values[i] = make_tensor(channels_last.type, {s[0], s[3], s[1], s[2]});
+      change_layout(channels_last.data, s, graph::element_size(channels_last.type),
+                    Layout::row_major, values[i].bytes.data(), threads_);
     }
     return values;
+  }
+
+  void run_on(int64_t batch, const void* const* inputs, void* const* outputs,
+              int threads) override {
+    run_batch(batch, inputs, outputs, resolve_threads(threads));
   }
 
   MacCount macs() const override {
@@ -48,56 +82,142 @@ class FastExecutor final : public Executor {
   }
 
  private:
-  std::vector<Tensor> evaluate(const std::vector<Tensor>& inputs, bool keep) {
-    const graph::Graph& graph = model_.graph;
-    const int64_t batch = check_inputs(graph, inputs);
-    std::vector<Tensor> slots(graph.values.size() * 2);
-    for (size_t i = 0; i < inputs.size(); ++i) {
-      const int64_t value = graph.inputs[i];
-      slots[slot(value, Layout::row_major)] =
-          bind_input(graph.values[static_cast<size_t>(value)], inputs[i], threads_);
-    }
-    MacCount macs;
-    for (const Step& step : plan_.steps) {
-      run_step(step, batch, slots, macs);
-      if (keep) continue;
-      for (const size_t dead : step.dead) slots[dead] = {};
-    }
-    const std::lock_guard lock(mutex_);
-    macs_ = macs;
-    return slots;
-  }
-
-  void run_step(const Step& step, int64_t batch, std::vector<Tensor>& slots, MacCount& macs) const {
-    Inputs inputs;
-    for (const size_t input : step.inputs) inputs.push_back(&slots[input]);
-    std::vector<Tensor> outputs = step.run(inputs, batch, macs);
-    for (size_t k = 0; k < outputs.size(); ++k) {
-      const size_t at = step.outputs[k];
-      const graph::Value& value = model_.graph.values[static_cast<size_t>(value_of(at))];
-      if (step.node != nullptr) {
-        check_output(*step.node, value, outputs[k], batch, layout_of(at));
+  // The kernels have their own copy, in the order in which they read it.
+  void drop_packed_weights() {
+    std::set<std::string> packed, needed;
+    for (const graph::Node& node : model_.graph.nodes) {
+      auto& names = has_fast_layer(node) ? packed : needed;
+      if (const auto* a = std::get_if<graph::ConvAttributes>(&node.attributes)) {
+        names.insert(a->weight);
+      } else if (const auto* b = std::get_if<graph::LinearAttributes>(&node.attributes)) {
+        names.insert(b->weight);
       }
-      slots[at] = std::move(outputs[k]);
+    }
+    for (const std::string& name : packed) {
+      weight_bytes_ += model_.tensors.at(name).bytes.size();
+      if (needed.count(name) == 0) model_.tensors.erase(name);
     }
   }
 
-  const graph::Model model_;
+  static Tensor copied(const View& view) {
+    Tensor tensor = make_tensor(view.type, view.shape);
+    if (view.numel > 0) std::memcpy(tensor.bytes.data(), view.data, view.bytes());
+    return tensor;
+  }
+
+  // Note [Parts of a batch]
+  // Where samples do not mix, a batch is run in parts whose activations stay in the caches (16
+  // images of 224 pixels through MobileNetV2 take 41 % longer at once), one part per thread. What
+  // does not give every thread the same number of parts is run by all threads together.
+  MacCount run_batch(int64_t batch, const void* const* inputs, void* const* outputs, int threads) {
+    const int64_t part = part_size(batch);
+    const int64_t parts = batch / part;
+    const int64_t alone = threads > 1 ? parts / threads * threads : 0;
+    MacCount macs;
+    if (alone > 0) {
+      std::exception_ptr failure;
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
+      for (int64_t i = 0; i < alone; ++i) {
+        MacCount own;
+        std::exception_ptr failed;
+        try {
+          run_part(batch, i * part, part, inputs, outputs, /*threads=*/1, own);
+        } catch (...) {
+          failed = std::current_exception();
+        }
+#pragma omp critical(qat_runtime_parts)
+        {
+          if (failed) failure = failed;
+          macs.integer += own.integer;
+          macs.floating += own.floating;
+        }
+      }
+      if (failure) std::rethrow_exception(failure);
+    }
+    for (int64_t first = alone * part; first < batch || batch == 0; first += part) {
+      run_part(batch, first, std::min(part, batch - first), inputs, outputs, threads, macs);
+      if (batch == 0) break;
+    }
+    return macs;
+  }
+
+  // The samples of a part: as many as fit half of a usual level-2 cache per core, but enough to
+  // read the weights less often than the activations.
+  int64_t part_size(int64_t batch) {
+    if (!separable_ || batch <= 1) return std::max<int64_t>(batch, 1);
+    const std::lock_guard lock(part_mutex_);
+    if (part_ == 0) {
+      std::unique_ptr<Context> one = take(1);
+      const size_t room = std::max(kCacheBytes, weight_bytes_ / 4);
+      part_ =
+          static_cast<int64_t>(std::max<size_t>(1, room / std::max<size_t>(one->arena_bytes(), 1)));
+      give_back(std::move(one));
+    }
+    return std::min(part_, batch);
+  }
+
+  void run_part(int64_t batch, int64_t first, int64_t count, const void* const* inputs,
+                void* const* outputs, int threads, MacCount& macs) {
+    std::unique_ptr<Context> context = take(count);
+    const bool whole = count == batch;
+    for (size_t i = 0; i < model_.graph.inputs.size(); ++i) {
+      const size_t sample = whole ? 0 : context->given(i).bytes() / static_cast<size_t>(count);
+      context->set_input(
+          i, static_cast<const std::byte*>(inputs[i]) + static_cast<size_t>(first) * sample);
+    }
+    context->run(threads, macs);
+    for (size_t i = 0; i < model_.graph.outputs.size(); ++i) {
+      const View& made = context->output(i);
+      if (made.numel == 0) continue;
+      const size_t sample = whole ? 0 : made.bytes() / static_cast<size_t>(count);
+      std::memcpy(static_cast<std::byte*>(outputs[i]) + static_cast<size_t>(first) * sample,
+                  made.data, made.bytes());
+    }
+    give_back(std::move(context));
+  }
+
+  std::unique_ptr<Context> take(int64_t batch) {
+    {
+      const std::lock_guard lock(mutex_);
+      const auto found = std::find_if(idle_.begin(), idle_.end(),
+                                      [&](const auto& c) { return c->batch() == batch; });
+      if (found != idle_.end()) {
+        std::unique_ptr<Context> context = std::move(*found);
+        idle_.erase(found);
+        return context;
+      }
+    }
+    return std::make_unique<Context>(model_, plan_, batch, /*keep=*/false);
+  }
+
+  void give_back(std::unique_ptr<Context> context) {
+    const std::lock_guard lock(mutex_);
+    if (idle_.size() >= kIdleContexts + static_cast<size_t>(omp_get_num_procs()))
+      idle_.erase(idle_.begin());
+    idle_.push_back(std::move(context));
+  }
+
+  graph::Model model_;
   const int threads_;
   Plan plan_;
+  bool separable_ = false;
+  size_t weight_bytes_ = 0;
+  std::mutex part_mutex_;
+  int64_t part_ = 0;  // samples; 0: not yet known
   mutable std::mutex mutex_;
   MacCount macs_;
+  std::vector<std::unique_ptr<Context>> idle_;  // the longest unused first
 };
 
 }  // namespace
 
-std::unique_ptr<Executor> make_fast_executor(const graph::Model& model, Options options,
-                                             kernels::u8s8::InstructionSet set) {
-  return std::make_unique<FastExecutor>(model, options, set);
+std::unique_ptr<FastExecutor> make_fast_executor(const graph::Model& model, Options options,
+                                                 kernels::u8s8::InstructionSet set) {
+  return std::make_unique<PlannedExecutor>(model, options, set);
 }
 
 std::unique_ptr<Executor> make_fast_executor(const graph::Model& model, Options options) {
-  return make_fast_executor(model, std::move(options), kernels::u8s8::best_instruction_set());
+  return make_fast_executor(model, std::move(options), trusted_instruction_set());
 }
 
 }  // namespace qat::runtime

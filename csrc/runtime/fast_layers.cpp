@@ -6,6 +6,7 @@
 
 #include "kernels/cpu/conv_u8s8.h"
 #include "runtime/conv_geometry.h"
+#include "runtime/parallel.h"
 
 namespace qat::runtime {
 namespace {
@@ -18,36 +19,14 @@ u8s8::OperandKind operand_kind(graph::Binary op, bool operand_first) {
   return operand_first ? u8s8::OperandKind::sub_from : u8s8::OperandKind::sub;
 }
 
-// A layer and what never changes of its epilogue.
+// A layer and what never changes of its epilogue. It outlives every context that runs it.
 struct FastLayer {
   Site site;
   ConvGeometry fixed;
   u8s8::ConvLayer layer;
   u8s8::Epilogue epilogue;
+  std::vector<float> multiplier, bias;  // padded
   const graph::Value* output = nullptr;
-
-  Tensor run(const Inputs& inputs, const u8s8::ImageSizes& sizes, Sizes shape,
-             MacCount& macs) const {
-    Tensor result = make_tensor(storage_type(*output), std::move(shape));
-    u8s8::Epilogue own = epilogue;
-    if (output->type == graph::ElementType::codes) {
-      own.codes = result.data<uint8_t>();
-    } else {
-      own.values = result.data<float>();
-    }
-    size_t next = 1;
-    for (u8s8::Stage& stage : own.stages) {
-      if (stage.kind != u8s8::StageKind::operand) continue;
-      const Tensor& operand = *inputs[next++];
-      if (operand.type == TensorType::float32) {
-        stage.values = operand.data<float>();
-      } else {
-        stage.codes = operand.data<uint8_t>();
-      }
-    }
-    macs.integer += u8s8::run_conv(layer, sizes, inputs[0]->data<uint8_t>(), own, site.threads);
-    return result;
-  }
 };
 
 u8s8::Stage make_stage(const Site& site, const ChainStage& from, int64_t channels) {
@@ -71,15 +50,22 @@ u8s8::Stage make_stage(const Site& site, const ChainStage& from, int64_t channel
     stage.op =
         operand_kind(std::get<graph::BinaryAttributes>(node.attributes).op, from.operand_first);
     stage.params = operand.qparams;
+    stage.reads_codes = operand.type == graph::ElementType::codes;
     stage.codes_signed = operand.format.is_signed;
   }
   return stage;
 }
 
+std::vector<float> padded(const float* values, int64_t n) {
+  std::vector<float> result(static_cast<size_t>(n) + u8s8::kEpiloguePadding, 0.0f);
+  if (values != nullptr) std::copy(values, values + n, result.begin());
+  return result;
+}
+
 std::shared_ptr<FastLayer> prepare(const Site& site, const Chain& chain, const ConvGeometry& g,
                                    const int8_t* weight, ChannelScale scale,
                                    u8s8::InstructionSet set) {
-  auto fast = std::make_shared<FastLayer>(FastLayer{site, g, {}, {}, nullptr});
+  auto fast = std::make_shared<FastLayer>(FastLayer{site, g, {}, {}, {}, {}, nullptr});
   u8s8::ConvLayer& layer = fast->layer;
   layer.groups = g.groups;
   layer.inputs = g.inputs;
@@ -97,34 +83,73 @@ std::shared_ptr<FastLayer> prepare(const Site& site, const Chain& chain, const C
   u8s8::pack_layer(layer, weight, set);
 
   fast->output = &site.model.graph.values[static_cast<size_t>(chain.output)];
-  fast->epilogue.multiplier = scale.multiplier;
-  fast->epilogue.bias = scale.bias;
+  const int64_t channels = layer.channels_out();
+  fast->multiplier = padded(scale.multiplier, channels);
+  fast->bias = padded(scale.bias, channels);
+  fast->epilogue.multiplier = fast->multiplier.data();
+  fast->epilogue.bias = fast->bias.data();
+  fast->epilogue.has_bias = scale.bias != nullptr;
+  fast->epilogue.writes_codes = fast->output->type == graph::ElementType::codes;
   fast->epilogue.params = fast->output->qparams;
   fast->epilogue.format = fast->output->format;
   for (const ChainStage& stage : chain.stages) {
     const auto& attributes = site.model.graph.nodes[static_cast<size_t>(stage.node)].attributes;
     if (std::holds_alternative<graph::QuantizeAttributes>(attributes)) continue;
-    fast->epilogue.stages.push_back(make_stage(site, stage, g.groups * g.outputs));
+    fast->epilogue.stages.push_back(make_stage(site, stage, channels));
   }
+  fast->epilogue.direct = u8s8::direct_form(
+      fast->epilogue, channels, 255.0 * 128.0 * static_cast<double>(g.inputs * layer.taps()));
   return fast;
 }
 
-Operator make_conv_layer(const Site& site, const Chain& chain, const graph::ConvAttributes& a,
-                         u8s8::InstructionSet set) {
+// The layer on fixed views. The pointers are set at each run: inputs of the graph move.
+struct BoundLayer {
+  std::shared_ptr<const FastLayer> fast;
+  u8s8::ImageSizes sizes;
+  const View* input = nullptr;
+  std::vector<const View*> operands;
+  const View* output = nullptr;
+  u8s8::Epilogue epilogue;
+
+  void operator()(int threads, MacCount& macs) {
+    epilogue.codes = output->as<uint8_t>();
+    epilogue.values = output->as<float>();
+    size_t next = 0;
+    for (u8s8::Stage& stage : epilogue.stages) {
+      if (stage.kind != u8s8::StageKind::operand) continue;
+      stage.values = operands[next]->as<float>();
+      stage.codes = operands[next++]->as<uint8_t>();
+    }
+    macs.integer += u8s8::run_conv(fast->layer, sizes, input->as<uint8_t>(), epilogue,
+                                   resolve_threads(threads));
+  }
+};
+
+Bound bind(const std::shared_ptr<const FastLayer>& fast, const u8s8::ImageSizes& sizes,
+           const Sizes& made, const std::vector<const View*>& inputs, const View& output) {
+  for (size_t i = 1; i < inputs.size(); ++i) check_made(fast->site.node, made, *inputs[i]);
+  check_made(fast->site.node, made, output);
+  return BoundLayer{fast,    sizes,         inputs[0], {inputs.begin() + 1, inputs.end()},
+                    &output, fast->epilogue};
+}
+
+Binder make_conv_layer(const Site& site, const Chain& chain, const graph::ConvAttributes& a,
+                       u8s8::InstructionSet set) {
   const ConvGeometry g = conv_geometry(site, a);
-  const auto fast = prepare(site, chain, g, site.model.tensors.at(a.weight).data<int8_t>(),
-                            channel_scale(site, a.multiplier, a.bias, g.groups * g.outputs), set);
-  return [fast](const Inputs& inputs, int64_t, MacCount& macs) {
+  const std::shared_ptr<const FastLayer> fast =
+      prepare(site, chain, g, site.model.tensors.at(a.weight).data<int8_t>(),
+              channel_scale(site, a.multiplier, a.bias, g.groups * g.outputs), set);
+  return [fast](const std::vector<const View*>& inputs, const View& output) {
     const Sizes& in = inputs[0]->shape;  // [N, H, W, C]
     const ConvGeometry now = at_sizes(fast->fixed, fast->site.node, in.data() + 1);
     const int64_t h = now.axes[1].output, w = now.axes[2].output;
-    return only(fast->run(inputs, {in[0], in[1], in[2], h, w},
-                          {in[0], h, w, now.groups * now.outputs}, macs));
+    const Sizes made{in[0], h, w, now.groups * now.outputs};
+    return bind(fast, {in[0], in[1], in[2], h, w}, made, inputs, output);
   };
 }
 
-Operator make_linear_layer(const Site& site, const Chain& chain, const graph::LinearAttributes& a,
-                           u8s8::InstructionSet set) {
+Binder make_linear_layer(const Site& site, const Chain& chain, const graph::LinearAttributes& a,
+                         u8s8::InstructionSet set) {
   const graph::Shape& in = site.input(0).shape;
   const graph::Shape& out = site.output().shape;
   if (in.empty() || out.empty() || in.back().constant < 1) {
@@ -135,14 +160,15 @@ Operator make_linear_layer(const Site& site, const Chain& chain, const graph::Li
   g.outputs = out.back().constant;
   const Tensor& weight =
       node_tensor(site.model, site.node, a.weight, TensorType::int8, {g.outputs, g.inputs});
-  const auto fast = prepare(site, chain, g, weight.data<int8_t>(),
-                            channel_scale(site, a.multiplier, a.bias, g.outputs), set);
-  return [fast](const Inputs& inputs, int64_t, MacCount& macs) {
-    Sizes shape = inputs[0]->shape;
-    const int64_t rows = inputs[0]->numel() / fast->fixed.inputs;
-    shape.back() = fast->fixed.outputs;
+  const std::shared_ptr<const FastLayer> fast =
+      prepare(site, chain, g, weight.data<int8_t>(),
+              channel_scale(site, a.multiplier, a.bias, g.outputs), set);
+  return [fast](const std::vector<const View*>& inputs, const View& output) {
+    const int64_t rows = inputs[0]->numel / fast->fixed.inputs;
+    Sizes made = inputs[0]->shape;
+    made.back() = fast->fixed.outputs;
     // One image, one position wide, whose rows are the leading axes.
-    return only(fast->run(inputs, {1, rows, 1, rows, 1}, std::move(shape), macs));
+    return bind(fast, {1, rows, 1, rows, 1}, made, inputs, output);
   };
 }
 
@@ -154,7 +180,7 @@ bool has_fast_layer(const graph::Node& node) {
   return conv != nullptr && !conv->transposed && conv->stride.size() == 2;
 }
 
-Operator make_fast_layer(const Site& site, const Chain& chain, u8s8::InstructionSet set) {
+Binder make_fast_layer(const Site& site, const Chain& chain, u8s8::InstructionSet set) {
   if (const auto* conv = std::get_if<graph::ConvAttributes>(&site.node.attributes)) {
     return make_conv_layer(site, chain, *conv, set);
   }

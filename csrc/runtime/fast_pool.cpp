@@ -60,8 +60,8 @@ struct FastPool {
   Site site;
   Pool fixed;
 
-  void run_row(const Pool& pool, const PoolSource& source, int64_t row, Tensor& output,
-               std::vector<int32_t>& sums) const {
+  void run_row(const Pool& pool, const PoolSource& source, int64_t row, const View& output,
+               int32_t* sums) const {
     const Axis& ax = pool.axes[2];
     const int64_t channels = source.channels;
     const graph::Value& value = site.input(0);
@@ -70,50 +70,54 @@ struct FastPool {
       const Window x = pool.window(2, o);
       const int64_t at = (row * ax.output + o) * channels;
       if (pool.kind == PoolKind::max) {
-        uint8_t* out = output.data<uint8_t>() + at;
+        uint8_t* out = output.as<uint8_t>() + at;
         std::fill_n(out, channels, static_cast<uint8_t>(value.format.quant_min()));
         max_of_position(source, y, x, out);
         continue;
       }
       const int64_t count = y.size() * x.size();
-      std::fill_n(sums.data(), channels, 0);
-      sum_of_position(source, y, x, sums.data());
+      std::fill_n(sums, channels, 0);
+      sum_of_position(source, y, x, sums);
       const int64_t divisor = pool.divisor({0, 1, 1, 1}, y, x);
-      float* out = output.data<float>() + at;
+      float* out = output.as<float>() + at;
       for (int64_t c = 0; c < channels; ++c) {
-        const int64_t sum = sums[static_cast<size_t>(c)] - count * value.qparams.zero_point;
+        const int64_t sum = sums[c] - count * value.qparams.zero_point;
         // An empty window is 0 for ATen, whatever its divisor.
         out[c] = count == 0 ? 0.0f : numerics::average(sum, value.qparams.scale, divisor);
       }
     }
   }
 
-  Tensor operator()(const Tensor& input) const {
+  void run(const Pool& pool, const View& input, const View& output, int threads) const {
     const Sizes& in = input.shape;
-    const Pool pool = at_sizes(fixed, site.node, in.data() + 1);
-    const int64_t h = pool.axes[1].output, w = pool.axes[2].output;
-    if (in[1] * in[2] > kMaxWindow) fail(site.node, "its input has more than 2^23 positions");
-    Tensor output = make_tensor(pool.kind == PoolKind::max ? input.type : TensorType::float32,
-                                {in[0], h, w, in[3]});
+    const int64_t h = pool.axes[1].output;
     const int64_t image = in[1] * in[2] * in[3];
     const int64_t grain = kElementGrain * h / std::max<int64_t>(image, 1);
-    parallel_for(site.threads, in[0] * h, grain, [&](int64_t begin, int64_t end) {
-      std::vector<int32_t> sums(static_cast<size_t>(in[3]));
+    parallel_for(threads, in[0] * h, grain, [&](int64_t begin, int64_t end) {
+      thread_local std::vector<int32_t> sums;
+      if (sums.size() < static_cast<size_t>(in[3])) sums.resize(static_cast<size_t>(in[3]));
       for (int64_t row = begin; row < end; ++row) {
-        const PoolSource source{input.data<uint8_t>() + row / h * image, in[2], in[3],
+        const PoolSource source{input.as<uint8_t>() + row / h * image, in[2], in[3],
                                 site.input(0).format.is_signed};
-        run_row(pool, source, row, output, sums);
+        run_row(pool, source, row, output, sums.data());
       }
     });
-    return output;
   }
 };
 
 }  // namespace
 
-Operator make_fast_pool(const Site& site, const Pool& pool) {
-  return [fast = FastPool{site, pool}](const Inputs& inputs, int64_t, MacCount&) {
-    return only(fast(*inputs[0]));
+Binder make_fast_pool(const Site& site, const Pool& pool) {
+  return [fast = FastPool{site, pool}](const std::vector<const View*>& inputs, const View& output) {
+    const Sizes& in = inputs[0]->shape;
+    if (in[1] * in[2] > kMaxWindow) fail(fast.site.node, "its input has more than 2^23 positions");
+    const Pool now = at_sizes(fast.fixed, fast.site.node, in.data() + 1);
+    Sizes made{in[0], now.axes[1].output, now.axes[2].output, in[3]};
+    if (output.shape.size() == 2 && made[1] == 1 && made[2] == 1) made = {in[0], in[3]};
+    check_made(fast.site.node, made, output);
+    return [fast, now, input = inputs[0], to = &output](int threads, MacCount&) {
+      fast.run(now, *input, *to, threads);
+    };
   };
 }
 

@@ -26,12 +26,14 @@ void transpose(const T* from, T* to, int64_t rows, int64_t columns) {
 }
 
 template <typename T>
-void transpose_images(const Tensor& from, Tensor& to, int64_t rows, int64_t columns, int threads) {
+void transpose_images(const std::byte* from, std::byte* to, int64_t images, int64_t rows,
+                      int64_t columns, int threads) {
   const int64_t image = rows * columns;
-  parallel_for(threads, from.shape[0], kElementGrain / std::max<int64_t>(image, 1),
+  parallel_for(threads, images, kElementGrain / std::max<int64_t>(image, 1),
                [&](int64_t begin, int64_t end) {
                  for (int64_t n = begin; n < end; ++n) {
-                   transpose(from.data<T>() + n * image, to.data<T>() + n * image, rows, columns);
+                   transpose(reinterpret_cast<const T*>(from) + n * image,
+                             reinterpret_cast<T*>(to) + n * image, rows, columns);
                  }
                });
 }
@@ -43,25 +45,14 @@ Sizes physical_shape(const Sizes& shape, Layout layout) {
   return {shape[0], shape[2], shape[3], shape[1]};
 }
 
-Tensor change_layout(const Tensor& tensor, Layout to, int threads) {
-  const Sizes& s = tensor.shape;
+void change_layout(const std::byte* from, const Sizes& s, size_t element, Layout to, std::byte* out,
+                   int threads) {
   const bool last = to == Layout::channels_last;
   const int64_t rows = last ? s[1] : s[1] * s[2];
   const int64_t columns = last ? s[2] * s[3] : s[3];
-  Tensor result = make_tensor(tensor.type,
-                              last ? Sizes{s[0], s[2], s[3], s[1]} : Sizes{s[0], s[3], s[1], s[2]});
-  switch (graph::element_size(tensor.type)) {
-    case 1:
-      transpose_images<uint8_t>(tensor, result, rows, columns, threads);
-      break;
-    case 4:
-      transpose_images<uint32_t>(tensor, result, rows, columns, threads);
-      break;
-    default:
-      transpose_images<uint64_t>(tensor, result, rows, columns, threads);
-      break;
-  }
-  return result;
+  if (element == 1) return transpose_images<uint8_t>(from, out, s[0], rows, columns, threads);
+  if (element == 4) return transpose_images<uint32_t>(from, out, s[0], rows, columns, threads);
+  transpose_images<uint64_t>(from, out, s[0], rows, columns, threads);
 }
 
 }  // namespace qat::runtime

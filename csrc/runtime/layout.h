@@ -10,7 +10,8 @@ enum class Layout { row_major = 0, channels_last = 1 };  // [N, C, H, W] or [N, 
 // The shape of a row-major tensor as it stands in memory in `layout`.
 Sizes physical_shape(const Sizes& shape, Layout layout);
 
-// A tensor of rank 4 in the other layout, `to`.
-Tensor change_layout(const Tensor& tensor, Layout to, int threads);
+// The bytes of a tensor of rank 4 in the other layout, `to`; shape: as it stands in `from`.
+void change_layout(const std::byte* from, const Sizes& shape, size_t element, Layout to,
+                   std::byte* out, int threads);
 
 }  // namespace qat::runtime

@@ -22,16 +22,19 @@ namespace qat::runtime {
 // Below this many elements a second thread costs more than it gives.
 constexpr int64_t kElementGrain = 16384;
 
+// 0 asks for OpenMP's setting of the calling thread, which OMP_NUM_THREADS, omp_set_num_threads and
+// torch.set_num_threads change.
 inline int resolve_threads(int requested) {
-  return requested > 0 ? requested : std::max(1, omp_get_num_procs());
+  return requested > 0 ? requested : std::max(1, omp_get_max_threads());
 }
 
-// Calls body(begin, end) on consecutive pieces of [0, n), each at least `grain` long except the
-// last. The body must not throw.
+// threads: see resolve_threads. Calls body(begin, end) on consecutive pieces of [0, n), each at
+// least `grain` long except the last. The body must not throw.
 template <typename Body>
 void parallel_for(int threads, int64_t n, int64_t grain, const Body& body) {
   if (n <= 0) return;
-  const int64_t pieces = std::clamp<int64_t>(n / std::max<int64_t>(grain, 1), 1, threads);
+  const int64_t pieces =
+      std::clamp<int64_t>(n / std::max<int64_t>(grain, 1), 1, resolve_threads(threads));
   if (pieces == 1) {
     body(int64_t{0}, n);
     return;

@@ -43,9 +43,7 @@ class Planner {
     const Layout other = layout == Layout::row_major ? Layout::channels_last : Layout::row_major;
     Step step;
     step.node = node;
-    step.run = [layout, threads = threads_](const Inputs& inputs, int64_t, MacCount&) {
-      return only(change_layout(*inputs[0], layout, threads));
-    };
+    step.bind = make_layout_change(layout);
     step.inputs = {slot(value, other)};
     step.outputs = {wanted};
     add(std::move(step));
@@ -63,7 +61,7 @@ class Planner {
     const Layout layout = is_conv ? Layout::channels_last : Layout::row_major;
     Step step;
     step.node = &node;
-    step.run = make_fast_layer({model_, node, threads_}, chain, set_);
+    step.bind = make_fast_layer({model_, node, threads_}, chain, set_);
     step.inputs.push_back(need(node.inputs[0], layout, &node));
     for (const ChainStage& stage : chain.stages) {
       if (stage.operand >= 0) step.inputs.push_back(need(stage.operand, layout, &node));
@@ -81,16 +79,45 @@ class Planner {
     return Layout::row_major;
   }
 
+  // A quantize whose result some convolution reads changes the layout on its way.
+  bool quantizes_for_conv(const graph::Node& node) const {
+    if (!std::holds_alternative<graph::QuantizeAttributes>(node.attributes)) return false;
+    const graph::Value& input = model_.graph.values[static_cast<size_t>(node.inputs[0])];
+    if (input.shape.size() != 4) return false;
+    for (const graph::Node& reader : model_.graph.nodes) {
+      if (!has_fast_layer(reader) || reader.inputs[0] != node.outputs[0]) continue;
+      if (std::holds_alternative<graph::ConvAttributes>(reader.attributes)) return true;
+    }
+    return false;
+  }
+
+  void set_row_major(const graph::Node& node, Step& step) {
+    const Site site{model_, node, threads_};
+    if (std::holds_alternative<graph::QuantizeAttributes>(node.attributes)) {
+      step.bind = make_fast_quantize(site);
+    } else if (std::holds_alternative<graph::DequantizeAttributes>(node.attributes)) {
+      step.bind = make_fast_dequantize(site);
+    } else if (std::holds_alternative<graph::ReshapeAttributes>(node.attributes)) {
+      step.bind = make_fast_copy(site);
+    } else {
+      step.run = make_operator(site, aten_);
+    }
+  }
+
   void add_node(const graph::Node& node) {
-    const Layout layout = choose_layout(node);
+    Layout layout = choose_layout(node);
     Step step;
     step.node = &node;
     for (const int64_t input : node.inputs) step.inputs.push_back(need(input, layout, &node));
     if (layout == Layout::channels_last) {
-      const Site site{model_, node, threads_};
-      step.run = make_channels_last(site, aten_, plan_.rewritten);
+      ChannelsLast made = make_channels_last({model_, node, threads_}, aten_, plan_.rewritten);
+      step.bind = std::move(made.bind);
+      step.run = std::move(made.run);
+    } else if (quantizes_for_conv(node)) {
+      step.bind = make_quantize_to_channels_last({model_, node, threads_});
+      layout = Layout::channels_last;
     } else {
-      step.run = make_operator({model_, node, threads_}, aten_);
+      set_row_major(node, step);
     }
     for (const int64_t output : node.outputs) {
       const size_t rank = model_.graph.values[static_cast<size_t>(output)].shape.size();

@@ -5,7 +5,7 @@
 
 #include "kernels/cpu/gemm_u8s8.h"
 #include "runtime/layout.h"
-#include "runtime/operators.h"
+#include "runtime/views.h"
 
 namespace qat::runtime {
 
@@ -17,8 +17,9 @@ constexpr int64_t value_of(size_t slot) { return static_cast<int64_t>(slot / 2);
 constexpr Layout layout_of(size_t slot) { return static_cast<Layout>(slot % 2); }
 
 struct Step {
-  const graph::Node* node = nullptr;  // for messages
-  Operator run;
+  const graph::Node* node = nullptr;    // for messages
+  Binder bind;                          // a kernel of the fast executor, or, where there is none:
+  Operator run;                         // the reference operator
   std::vector<size_t> inputs, outputs;  // slots
   std::vector<size_t> dead;             // slots that nobody reads after this step
 };

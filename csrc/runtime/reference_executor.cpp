@@ -12,7 +12,7 @@ namespace {
 class ReferenceExecutor final : public Executor {
  public:
   ReferenceExecutor(const graph::Model& model, const Options& options)
-      : model_(model), threads_(resolve_threads(options.threads)) {
+      : model_(model), threads_(options.threads) {
     check_structure(model_.graph);
     dead_ = dead_after(model_.graph);
     for (const graph::Node& node : model_.graph.nodes) {

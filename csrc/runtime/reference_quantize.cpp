@@ -5,11 +5,19 @@
 #include "numerics/quantize.h"
 #include "runtime/operators.h"
 #include "runtime/parallel.h"
+#include "runtime/quantize_ranges.h"
 
 namespace qat::runtime {
 namespace {
 
-// Codes are stored by their low byte, which is the same for uint8 and int8.
+template <typename Code>
+QAT_INLINE void dequantize_loop(const Code* codes, float* x, int64_t n, numerics::QuantParams p) {
+#pragma omp simd
+  for (int64_t i = 0; i < n; ++i) x[i] = numerics::dequantize(codes[i], p.zero_point, p.scale);
+}
+
+}  // namespace
+
 QAT_MULTIVERSION void quantize_range(const float* x, uint8_t* codes, int64_t n,
                                      numerics::QuantParams params, numerics::IntFormat format) {
   const float inverse = numerics::inverse_scale(params.scale);
@@ -23,12 +31,6 @@ QAT_MULTIVERSION void quantize_range(const float* x, uint8_t* codes, int64_t n,
   }
 }
 
-template <typename Code>
-QAT_INLINE void dequantize_loop(const Code* codes, float* x, int64_t n, numerics::QuantParams p) {
-#pragma omp simd
-  for (int64_t i = 0; i < n; ++i) x[i] = numerics::dequantize(codes[i], p.zero_point, p.scale);
-}
-
 QAT_MULTIVERSION void dequantize_range(const uint8_t* codes, float* x, int64_t n,
                                        numerics::QuantParams params, bool is_signed) {
   if (is_signed) {
@@ -37,6 +39,8 @@ QAT_MULTIVERSION void dequantize_range(const uint8_t* codes, float* x, int64_t n
     dequantize_loop(codes, x, n, params);
   }
 }
+
+namespace {
 
 template <typename Entry>
 void lookup_range(const uint8_t* codes, const Entry* by_byte, Entry* out, int64_t n) {

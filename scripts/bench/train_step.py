@@ -1,8 +1,11 @@
 #!/usr/bin/env python3
-"""One training step: float32, torch.ao's fused QAT and qat_ext, interleaved in one process.
+"""One training step: float32, bfloat16 autocast, torch.ao's fused QAT and qat_ext, interleaved.
 
 Validates first (qat_ext's int8 model equals its eval() bit for bit, every convolution and linear
-layer ran in integers), then times. Memory is measured in a process of its own per variant.
+layer ran in integers), then times all variants in turn in one process; the ratio is that of each
+round to its float32 channels-last step. Memory is measured in a process of its own per variant.
+The allocator keeps freed memory on all sides unless --default-allocator is given: with glibc's
+defaults each step faults its activations in anew.
 
     scripts/bench/train_step.py --model resnet18 --batch 16 --size 112 --json out.json
 """
@@ -10,22 +13,40 @@ layer ran in integers), then times. Memory is measured in a process of its own p
 import argparse
 import copy
 import functools
+import itertools
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from types import ModuleType
+from typing import cast
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import torch
+from machine import machine
 from torch import nn
 
-VARIANTS = ("fp32", "torch.ao", "qat_ext")
+VARIANTS = (
+    "fp32",  # channels-last, what the ratios refer to
+    "fp32 contiguous",
+    "bf16 autocast",
+    "torch.ao",
+    "qat_ext",
+    "qat_ext int16",
+)
+MODELS = (
+    "resnet18",
+    "mobilenet_v2",
+    "resnet50",
+    "mobilenet_v3_large",
+    "efficientnet_b0",
+    "vit_small",
+)
+ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 36)}
 
 
 @functools.cache
@@ -39,6 +60,21 @@ def torchvision_models() -> ModuleType:
     return torchvision.models
 
 
+def float_model(name: str, size: int) -> nn.Module:
+    models = torchvision_models()
+    torch.manual_seed(0)
+    if name != "vit_small":
+        return cast(nn.Module, getattr(models, name)())
+    return models.VisionTransformer(
+        image_size=size, patch_size=16, num_layers=6, num_heads=6, hidden_dim=384, mlp_dim=1536
+    )
+
+
+def has_torch_ao(name: str) -> bool:
+    """torch.ao needs a model that was rewritten for it."""
+    return hasattr(torchvision_models().quantization, name)
+
+
 def build(variant: str, name: str, example: torch.Tensor) -> nn.Module:
     models = torchvision_models()
     torch.manual_seed(0)
@@ -50,23 +86,42 @@ def build(variant: str, name: str, example: torch.Tensor) -> nn.Module:
         model.qconfig = get_default_qat_qconfig("x86")
         prepare_qat(model, inplace=True)
         return model.to(memory_format=torch.channels_last)
-    model = getattr(models, name)().to(memory_format=torch.channels_last)
-    if variant == "fp32":
+    model = float_model(name, example.shape[-1])
+    if variant == "fp32 contiguous":
+        return model.train()
+    model = model.to(memory_format=torch.channels_last)
+    if not variant.startswith("qat_ext"):
         return model.train()
     import qat_ext as qat
 
-    return qat.prepare(model, example).train()
+    backward = "int16" if variant == "qat_ext int16" else "float32"
+    recipe = {"numerics": {"backward": backward}}
+    return qat.prepare(model, example, recipe=recipe).train()
 
 
-def stepper(model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor) -> Callable[[], float]:
+PHASES = ("forward", "backward", "optimizer")
+
+
+def stepper(
+    variant: str, model: nn.Module, inputs: torch.Tensor, labels: torch.Tensor
+) -> Callable[[], list[float]]:
+    """A training step that returns the seconds of its phases."""
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
+    narrow = variant == "bf16 autocast"
+    if variant == "fp32 contiguous":
+        inputs = inputs.contiguous()
 
-    def step() -> float:
+    def step() -> list[float]:
+        times = [time.perf_counter()]
         optimizer.zero_grad()
-        loss = nn.functional.cross_entropy(model(inputs), labels)
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=narrow):
+            loss = nn.functional.cross_entropy(model(inputs), labels)
+        times.append(time.perf_counter())
         loss.backward()
+        times.append(time.perf_counter())
         optimizer.step()
-        return loss.item()
+        times.append(time.perf_counter())
+        return [after - before for before, after in itertools.pairwise(times)]
 
     return step
 
@@ -104,7 +159,8 @@ def measure_memory(arguments: argparse.Namespace) -> None:
     """Peak resident memory of the third step above what the process held before the model."""
     inputs, labels = data(arguments)
     before = resident("VmRSS")
-    step = stepper(build(arguments.memory_of, arguments.model, inputs), inputs, labels)
+    variant = arguments.memory_of
+    step = stepper(variant, build(variant, arguments.model, inputs), inputs, labels)
     step(), step()
     with open("/proc/self/clear_refs", "w", encoding="ascii") as peak:
         peak.write("5")
@@ -122,11 +178,13 @@ def peak_memory(variant: str, arguments: argparse.Namespace) -> float:
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="resnet18", choices=("resnet18", "mobilenet_v2"))
+    parser.add_argument("--model", default="resnet18", choices=MODELS)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--size", type=int, default=112)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS)
+    parser.add_argument("--default-allocator", action="store_true")
     parser.add_argument("--json", help="also write the figures to this file")
     parser.add_argument("--memory-of", choices=VARIANTS, help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -134,39 +192,52 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse()
+    if not arguments.default_allocator and any(
+        os.environ.get(k) != v for k, v in ALLOCATOR.items()
+    ):
+        # glibc reads them when a process starts.
+        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | ALLOCATOR)
     torch.set_num_threads(arguments.threads)
     if arguments.memory_of:
         measure_memory(arguments)
         return
     inputs, labels = data(arguments)
-    models = {variant: build(variant, arguments.model, inputs) for variant in VARIANTS}
-    steps = {variant: stepper(model, inputs, labels) for variant, model in models.items()}
+    variants = [
+        variant
+        for variant in VARIANTS
+        if variant in ("fp32", *arguments.variants)
+        and (variant != "torch.ao" or has_torch_ao(arguments.model))
+    ]
+    models = {variant: build(variant, arguments.model, inputs) for variant in variants}
+    steps = {name: stepper(name, model, inputs, labels) for name, model in models.items()}
     for step in steps.values():
         step(), step(), step()
-    validate(models["qat_ext"], inputs)
-    times: dict[str, list[float]] = {variant: [] for variant in VARIANTS}
+    for variant in variants:
+        if variant.startswith("qat_ext"):
+            validate(models[variant], inputs)
+    times: dict[str, list[list[float]]] = {variant: [] for variant in variants}
     for _ in range(arguments.rounds):
         for variant, step in steps.items():
-            start = time.perf_counter()
-            step()
-            times[variant].append(time.perf_counter() - start)
+            times[variant].append(step())
     figures: dict[str, object] = {
         "model": arguments.model,
         "batch": arguments.batch,
         "size": arguments.size,
         "threads": arguments.threads,
-        "torch": torch.__version__,
-        "machine": platform.processor() or platform.machine(),
-        "capability": torch.backends.cpu.get_cpu_capability(),
+        "allocator": "default" if arguments.default_allocator else "keeps memory",
     }
-    for variant in VARIANTS:
-        ratios = [own / base for own, base in zip(times[variant], times["fp32"], strict=True)]
-        figures[variant] = {
-            "milliseconds": round(statistics.median(times[variant]) * 1e3, 1),
+    figures |= machine()
+    base = [sum(step) for step in times["fp32"]]
+    for variant in variants:
+        whole = [sum(step) for step in times[variant]]
+        ratios = [own / float_step for own, float_step in zip(whole, base, strict=True)]
+        phases = zip(PHASES, zip(*times[variant], strict=True), strict=True)
+        figures[variant] = row = {
+            "milliseconds": round(statistics.median(whole) * 1e3, 1),
             "ratio": round(statistics.median(ratios), 3),
             "peak_mib": round(peak_memory(variant, arguments), 1),
-        }
-        print(f"{arguments.model} batch {arguments.batch} {variant}: {figures[variant]}")
+        } | {phase: round(statistics.median(each) * 1e3, 1) for phase, each in phases}
+        print(f"{arguments.model} batch {arguments.batch} {variant}: {row}")
     if arguments.json:
         with open(arguments.json, "w", encoding="utf-8") as file:
             json.dump(figures, file, indent=2)

@@ -13,16 +13,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import qat_ext
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def _command() -> str | None:
-    """The built executable: $QAT_COMMAND, one on the path, or one in a build folder."""
+    """The executable: $QAT_COMMAND, that of the installed package, or one on the path."""
     if named := os.environ.get("QAT_COMMAND"):
         return named
-    built = sorted(ROOT.glob("build*/**/bin/qat"))
-    return str(built[0]) if built else shutil.which("qat")
+    packaged = Path(qat_ext.__file__).parent / "bin" / "qat"
+    return str(packaged) if packaged.exists() else shutil.which("qat")
 
 
 QAT = _command()

@@ -10,6 +10,8 @@ void dequantize(const Quantizer&, const uint8_t* codes, bool is_signed, float* x
 void fake_quantize(const Quantizer&, const float* x, float* out, int64_t n);
 void fake_quantize_backward(const Quantizer&, const float* grad, const float* x, float* out,
                             int64_t n);
+void fake_quantize_learned_backward(const Quantizer&, const float* grad, const float* x, float* out,
+                                    int64_t n, const LearnedSums&);
 void range(const float* x, int64_t n, RangeKeys* keys);
 void range_per_channel(const float* x, int64_t n, int64_t width, int32_t* minimum,
                        int32_t* maximum);

@@ -1,157 +1,133 @@
 // Gradient of a chain's end. The forward value and its masks are recomputed from the accumulator,
 // which is cheaper than storing them: the pass waits for memory.
 
-#include "kernels/cpu/chain_stages.h"
-#include "kernels/cpu/range_keys.h"
+#include "kernels/cpu/chain_columns.h"
 
 namespace qat::kernels::QAT_CPU_CAPABILITY {
 namespace {
 
-// The tile's parameters that turn a value and its gradient into dy.
-struct Masks {
-  const float* p0;
-  float p1;
-  const float* inverse_scale;
-  const int32_t* zero_point;
-  float quant_min, quant_max;
+// What turns an accumulator and its gradient into dy and x_hat, for one column.
+template <ActivationKind kind, ResidualForm residual, bool quantized, typename Lanes>
+struct Column {
+  Column(const ChainBackward& b, int64_t j, Lanes count)
+      : lanes(count),
+        acc(b.chain.acc),
+        grad(b.grad),
+        values(b.chain, j, count),
+        p0(load<FloatVector>(b.chain.p0 + j, lanes)),
+        p1(numerics::splat<FloatVector>(b.chain.p1)),
+        xhat_multiplier(load<FloatVector>(b.xhat_multiplier + j, lanes)),
+        xhat_bias(load<FloatVector>(b.xhat_bias + j, lanes)) {
+    if constexpr (quantized) {
+      pass_lo = load<FloatVector>(b.pass_lo + j, lanes);
+      pass_hi = load<FloatVector>(b.pass_hi + j, lanes);
+    }
+  }
+
+  struct Gradient {
+    FloatVector value, passed, dy, xhat;
+  };
+
+  __attribute__((always_inline)) Gradient at(int64_t i) const {
+    prefetch(acc + i);
+    prefetch(grad + i);
+    const auto a = load<FloatVector>(acc + i, lanes);
+    Gradient g;
+    g.value = values.at(a, i);
+    g.passed = load<FloatVector>(grad + i, lanes);
+    if constexpr (quantized) {
+      const FloatVector result = numerics::activate<kind>(g.value, p0, p1);
+      g.passed = (result >= pass_lo) & (result <= pass_hi) ? g.passed : FloatVector{};
+    }
+    g.dy = numerics::mul(g.passed, numerics::activation_slope<kind>(g.value, p0, p1));
+    g.xhat = numerics::real_value(a, xhat_multiplier, xhat_bias);
+    return g;
+  }
+
+  Lanes lanes;
+  const float* acc;
+  const float* grad;
+  ColumnValues<residual, Lanes> values;
+  FloatVector p0, p1, xhat_multiplier, xhat_bias, pass_lo{}, pass_hi{};
 };
 
-QAT_INLINE Masks masks_at(const Chain& chain, int64_t j) {
-  const Quantizer& q = chain.quantizer;
-  return {chain.p0 + j,
-          chain.p1,
-          chain.quantized ? q.inverse_scale + j : nullptr,
-          chain.quantized ? q.zero_point + j : nullptr,
-          q.quant_min,
-          q.quant_max};
+// Float sums over the rows of one column, at most kRowsOfColumn, then double: the error of 16
+// float additions is far below that of a float32 gradient, and a double for each element would
+// double the time of the pass.
+template <ActivationKind kind, ResidualForm residual, bool quantized>
+void sums_of(const ChainBackward& b, int64_t begin, int64_t end, const ChainSums& sums) {
+  const int64_t width = b.chain.width;
+  for_each_column(begin, end, width, [&](auto lanes, int64_t i, int64_t j, int64_t rows) {
+    const Column<kind, residual, quantized, decltype(lanes)> column(b, j, lanes);
+    FloatVector dy{}, dy_xhat{}, slope{};
+    for (int64_t r = 0; r < rows; ++r) {
+      const auto g = column.at(i + r * width);
+      dy = numerics::add(dy, g.dy);
+      dy_xhat = numerics::add(dy_xhat, numerics::mul(g.dy, g.xhat));
+      if constexpr (kind == ActivationKind::leaky_relu) {
+        const FloatVector term = numerics::mul(g.passed, g.value);
+        slope = numerics::add(slope, g.value < 0.0f ? term : FloatVector{});
+      }
+    }
+    add_to(sums.dy + j, dy, lanes);
+    add_to(sums.dy_xhat + j, dy_xhat, lanes);
+    if (sums.dy_slope != nullptr) add_to(sums.dy_slope + j, slope, lanes);
+  });
 }
 
-// grad * straight-through mask.
-template <ActivationKind kind, bool quantized>
-QAT_INLINE float passed_at(const Masks& m, float value, float grad, int64_t k) {
-  if constexpr (!quantized) return grad;
-  const float result = numerics::activate<kind>(value, m.p0[k], m.p1);
-  const float r =
-      numerics::unclamped_code(result, m.inverse_scale[k], numerics::to_float(m.zero_point[k]));
-  // A select of bits: GCC turns a conditional into a masked load, which waits for the mask.
-  const bool passes = numerics::straight_through(r, m.quant_min, m.quant_max);
-  return from_bits(select(passes, float_bits(grad), 0));
+template <ActivationKind kind, ResidualForm residual, bool quantized, bool streams>
+void apply(const ChainBackward& b, int64_t begin, int64_t end, float* __restrict d_value,
+           float* __restrict d_residual) {
+  const int64_t width = b.chain.width;
+  for_each_column(begin, end, width, [&](auto lanes, int64_t i, int64_t j, int64_t rows) {
+    const Column<kind, residual, quantized, decltype(lanes)> column(b, j, lanes);
+    const auto gain = load<FloatVector>(b.gain + j, lanes);
+    const auto mean_dy = load<FloatVector>(b.mean_dy + j, lanes);
+    const auto mean_dy_xhat = load<FloatVector>(b.mean_dy_xhat + j, lanes);
+    for (int64_t r = 0; r < rows; ++r) {
+      const int64_t at = i + r * width;
+      const auto g = column.at(at);
+      const FloatVector centred = numerics::add(g.dy, -mean_dy);
+      const FloatVector direction = numerics::add(centred, -numerics::mul(g.xhat, mean_dy_xhat));
+      store_result<streams>(d_value + at, numerics::mul(gain, direction), lanes);
+      if (d_residual != nullptr) store_result<streams>(d_residual + at, g.dy, lanes);
+    }
+  });
 }
 
-template <ActivationKind kind, bool quantized>
-QAT_INLINE float dy_at(const Masks& m, float value, float grad, int64_t k) {
-  const float slope = numerics::activation_slope<kind>(value, m.p0[k], m.p1);
-  return numerics::mul(passed_at<kind, quantized>(m, value, grad, k), slope);
-}
-
-template <ActivationKind kind, bool buffered, bool quantized>
-QAT_INLINE void add_sums(const ChainBackward& b, const float* __restrict source, int64_t i,
-                         int64_t j, int64_t n, double* __restrict dy_sum,
-                         double* __restrict dy_xhat_sum) {
-  const float* __restrict multiplier = b.chain.multiplier + j;
-  const float* __restrict bias = b.chain.bias + j;
-  const float* __restrict acc = b.chain.acc + i;
-  const float* __restrict grad = b.grad + i;
-  const float* __restrict xhat_multiplier = b.xhat_multiplier + j;
-  const float* __restrict xhat_bias = b.xhat_bias + j;
-  const Masks masks = masks_at(b.chain, j);
-  for (int64_t k = 0; k < n; ++k) {
-    const float value = value_at<buffered>(source, multiplier, bias, k);
-    const float dy = dy_at<kind, quantized>(masks, value, grad[k], k);
-    const float xhat = numerics::real_value(acc[k], xhat_multiplier[k], xhat_bias[k]);
-    dy_sum[k] += static_cast<double>(dy);
-    dy_xhat_sum[k] += static_cast<double>(numerics::mul(dy, xhat));
-  }
-}
-
-template <bool buffered, bool quantized>
-QAT_INLINE void add_slope_sums(const ChainBackward& b, const float* __restrict source, int64_t i,
-                               int64_t j, int64_t n, double* __restrict sum) {
-  constexpr auto kKind = ActivationKind::leaky_relu;
-  const float* __restrict multiplier = b.chain.multiplier + j;
-  const float* __restrict bias = b.chain.bias + j;
-  const float* __restrict grad = b.grad + i;
-  const Masks masks = masks_at(b.chain, j);
-  for (int64_t k = 0; k < n; ++k) {
-    const float value = value_at<buffered>(source, multiplier, bias, k);
-    const float passed = passed_at<kKind, quantized>(masks, value, grad[k], k);
-    sum[k] += value < 0.0f ? static_cast<double>(numerics::mul(passed, value)) : 0.0;
-  }
-}
-
-template <ActivationKind kind, bool buffered, bool quantized, bool residual_grad>
-QAT_INLINE void apply_stretch(const ChainBackward& b, const float* __restrict source, int64_t i,
-                              int64_t j, int64_t n, float* __restrict d_value,
-                              float* __restrict d_residual) {
-  const float* __restrict multiplier = b.chain.multiplier + j;
-  const float* __restrict bias = b.chain.bias + j;
-  const float* __restrict acc = b.chain.acc + i;
-  const float* __restrict grad = b.grad + i;
-  const float* __restrict xhat_multiplier = b.xhat_multiplier + j;
-  const float* __restrict xhat_bias = b.xhat_bias + j;
-  const float* __restrict gain = b.gain + j;
-  const float* __restrict mean_dy = b.mean_dy + j;
-  const float* __restrict mean_dy_xhat = b.mean_dy_xhat + j;
-  const Masks masks = masks_at(b.chain, j);
-  for (int64_t k = 0; k < n; ++k) {
-    const float value = value_at<buffered>(source, multiplier, bias, k);
-    const float dy = dy_at<kind, quantized>(masks, value, grad[k], k);
-    const float xhat = numerics::real_value(acc[k], xhat_multiplier[k], xhat_bias[k]);
-    const float centred = numerics::add(dy, -mean_dy[k]);
-    const float direction = numerics::add(centred, -numerics::mul(xhat, mean_dy_xhat[k]));
-    d_value[k] = numerics::mul(gain[k], direction);
-    if constexpr (residual_grad) d_residual[k] = dy;
-  }
-}
-
-// Calls run.operator()<quantized>().
+// Calls run.operator()<kind, residual, quantized>().
 template <typename Run>
-QAT_INLINE void with_quantized(bool quantized, Run run) {
-  if (quantized) {
-    run.template operator()<true>();
-  } else {
-    run.template operator()<false>();
-  }
+QAT_INLINE void with_chain(const Chain& chain, Run run) {
+  with_activation(chain.activation, [&]<ActivationKind kind>() {
+    with_residual(chain.residual_type, [&]<ResidualForm residual>() {
+      if (chain.quantized) {
+        run.template operator()<kind, residual, true>();
+      } else {
+        run.template operator()<kind, residual, false>();
+      }
+    });
+  });
 }
 
 }  // namespace
 
 void chain_backward_sums(const ChainBackward& b, int64_t begin, int64_t end,
                          const ChainSums& sums) {
-  with_activation(b.chain.activation, [&]<ActivationKind kind>() {
-    with_quantized(b.chain.quantized, [&]<bool quantized>() {
-      for_each_source(b.chain, begin, end,
-                      [&]<bool buffered>(int64_t i, int64_t j, int64_t n, const float* source) {
-                        add_sums<kind, buffered, quantized>(b, source, i, j, n, sums.dy + j,
-                                                            sums.dy_xhat + j);
-                      });
-    });
-  });
-  if (sums.dy_slope == nullptr) return;
-  with_quantized(b.chain.quantized, [&]<bool quantized>() {
-    for_each_source(b.chain, begin, end,
-                    [&]<bool buffered>(int64_t i, int64_t j, int64_t n, const float* source) {
-                      add_slope_sums<buffered, quantized>(b, source, i, j, n, sums.dy_slope + j);
-                    });
+  with_chain(b.chain, [&]<ActivationKind kind, ResidualForm residual, bool quantized>() {
+    sums_of<kind, residual, quantized>(b, begin, end, sums);
   });
 }
 
 void chain_backward_apply(const ChainBackward& b, int64_t begin, int64_t end, float* d_value,
                           float* d_residual) {
-  with_activation(b.chain.activation, [&]<ActivationKind kind>() {
-    with_quantized(b.chain.quantized, [&]<bool quantized>() {
-      for_each_source(b.chain, begin, end,
-                      [&]<bool buffered>(int64_t i, int64_t j, int64_t n, const float* source) {
-                        if (d_residual != nullptr) {
-                          apply_stretch<kind, buffered, quantized, true>(
-                              b, source, i, j, n, d_value + i, d_residual + i);
-                        } else {
-                          apply_stretch<kind, buffered, quantized, false>(b, source, i, j, n,
-                                                                          d_value + i, nullptr);
-                        }
-                      });
-    });
+  with_chain(b.chain, [&]<ActivationKind kind, ResidualForm residual, bool quantized>() {
+    if (b.streams) {
+      apply<kind, residual, quantized, true>(b, begin, end, d_value, d_residual);
+    } else {
+      apply<kind, residual, quantized, false>(b, begin, end, d_value, d_residual);
+    }
   });
+  if (b.streams) end_streaming();
 }
 
 }  // namespace qat::kernels::QAT_CPU_CAPABILITY

@@ -1,6 +1,7 @@
 #pragma once
 // Channels-last 2-d convolutions and linear layers on codes, by the tiles of gemm_u8s8.h.
 
+#include "kernels/cpu/depthwise_quads.h"
 #include "kernels/cpu/gemm_u8s8.h"
 
 namespace qat::kernels::u8s8 {
@@ -14,10 +15,16 @@ struct ConvLayer {
   int32_t zero_point = 0;  // of the stored codes
 
   const Kernels* kernels = nullptr;
+  // Note [Merged taps]
+  // Where channels do not fill whole steps (the 3 of an image), the taps of a kernel row are taken
+  // for one tap of kernel_w * inputs channels: they lie side by side in memory. A 7x7 kernel on 3
+  // channels takes 42 steps instead of 49, and its input rows are copied as they are.
+  bool merged = false;
   bool depthwise = false;                  // one input and one output channel per group
   PackedWeights weights;                   // not depthwise
   std::vector<int32_t> depthwise_weights;  // [taps][padded channels]
-  std::vector<int32_t> compensation;       // -zero point * sum of weights, per channel
+  PackedQuads quads;                       // where the instruction set has them
+  std::vector<int32_t> compensation;       // -zero point * sum of weights, per channel; padded
 
   int64_t channels_in() const { return groups * inputs; }
   int64_t channels_out() const { return groups * outputs; }
@@ -32,7 +39,7 @@ struct ImageSizes {
 };
 
 // codes: [batch][input_h][input_w][channels_in]; the epilogue's output and operands are
-// [batch][output_h][output_w][channels_out], its compensation is set here. Returns the
+// [batch][output_h][output_w][channels_out]. Returns the
 // multiply-accumulates of the layer, padding counted.
 int64_t run_conv(const ConvLayer& layer, const ImageSizes& sizes, const uint8_t* codes,
                  const Epilogue& epilogue, int threads);

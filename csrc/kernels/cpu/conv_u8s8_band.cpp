@@ -15,9 +15,14 @@ struct Format {
   int64_t pixel;    // elements per position
   explicit Format(const ConvLayer& layer)
       : element(layer.depthwise ? 1 : layer.kernels->source_bytes()),
-        group(layer.depthwise ? 1 : layer.weights.padded_inputs()),
+        group(layer.depthwise ? 1
+              : layer.merged  ? layer.inputs
+                              : layer.weights.padded_inputs()),
         pixel(layer.depthwise ? round_up(layer.groups, kDepthwiseLanes) : layer.groups * group) {}
 };
+
+// A merged tap reads up to a step beyond its last channel, where it meets weights of zero.
+constexpr size_t kSlack = 4;
 
 int64_t columns(const ConvLayer& layer, int64_t output_w) {
   return (output_w - 1) * layer.stride_w + (layer.kernel_w - 1) * layer.dilation_w + 1;
@@ -25,8 +30,8 @@ int64_t columns(const ConvLayer& layer, int64_t output_w) {
 
 bool reads_directly(const ConvLayer& layer) {
   const Format format(layer);
-  return !layer.is_signed && layer.padding_h == 0 && layer.padding_w == 0 && format.element == 1 &&
-         format.pixel == layer.channels_in();
+  return !layer.is_signed && !layer.merged && layer.padding_h == 0 && layer.padding_w == 0 &&
+         format.element == 1 && format.pixel == layer.channels_in();
 }
 
 template <typename Element>
@@ -76,7 +81,7 @@ const uint8_t* copy_rows(const ConvLayer& layer, const ImageSizes& sizes, const 
   const int64_t width = columns(layer, sizes.output_w);
   const int64_t row_bytes = width * format.pixel * format.element;
   const auto bytes = static_cast<size_t>(rows * row_bytes);
-  if (buffer.size() < bytes) buffer.resize(bytes);
+  if (buffer.size() < bytes + kSlack) buffer.resize(bytes + kSlack);
   for (int64_t r = 0; r < rows; ++r) {
     uint8_t* to = buffer.data() + r * row_bytes;
     if (format.element == 1) {
@@ -117,24 +122,26 @@ Band::Band(const ConvLayer& layer, const ImageSizes& sizes, const uint8_t* codes
         (end - begin - 1) * layer.stride_h + (layer.kernel_h - 1) * layer.dilation_h + 1;
     source = copy_rows(layer, sizes, source, begin * layer.stride_h - layer.padding_h, rows);
   }
-  pointers_.clear();
-  for (int64_t y = 0; y < end - begin; ++y) {
+  pointers_.resize(static_cast<size_t>((end - begin) * sizes.output_w));
+  const uint8_t** to = pointers_.data();
+  const int64_t step = layer.stride_w * pixel_bytes_;
+  for (int64_t y = 0; y < end - begin; ++y, to += sizes.output_w) {
     const uint8_t* row = source + y * layer.stride_h * row_bytes_;
-    for (int64_t x = 0; x < sizes.output_w; ++x) {
-      pointers_.push_back(row + x * layer.stride_w * pixel_bytes_);
-    }
+    for (int64_t x = 0; x < sizes.output_w; ++x) to[x] = row + x * step;
   }
 }
 
-std::vector<int64_t> Band::tap_offsets_of_group(int64_t group) const {
-  std::vector<int64_t> offsets;
+const int64_t* Band::tap_offsets_of_group(int64_t group) const {
+  thread_local std::vector<int64_t> offsets;
+  offsets.clear();
   for (int64_t y = 0; y < layer_.kernel_h; ++y) {
-    for (int64_t x = 0; x < layer_.kernel_w; ++x) {
-      offsets.push_back(y * layer_.dilation_h * row_bytes_ + x * layer_.dilation_w * pixel_bytes_ +
-                        group * group_bytes_);
+    const int64_t row = y * layer_.dilation_h * row_bytes_ + group * group_bytes_;
+    const int64_t columns = layer_.merged ? 1 : layer_.kernel_w;
+    for (int64_t x = 0; x < columns; ++x) {
+      offsets.push_back(row + x * layer_.dilation_w * pixel_bytes_);
     }
   }
-  return offsets;
+  return offsets.data();
 }
 
 }  // namespace qat::kernels::u8s8

@@ -29,8 +29,9 @@ class Band {
   const uint8_t* const* pointers() const { return pointers_.data(); }
   // Index of the first position among all positions of the batch.
   int64_t first_output() const { return first_output_; }
-  // For depthwise layers, groups are channels.
-  std::vector<int64_t> tap_offsets_of_group(int64_t group) const;
+  // Offsets of the taps of the packed weights, in memory of the thread that the next band
+  // overwrites. For depthwise layers, groups are channels.
+  const int64_t* tap_offsets_of_group(int64_t group) const;
 
  private:
   const ConvLayer& layer_;

@@ -31,10 +31,12 @@ struct Tile {
   int64_t taps = 0;
   int64_t steps = 0;  // of four bytes, per tap
   const std::byte* weights = nullptr;
-  int32_t* acc = nullptr;  // [rows][vectors * lanes]
+  const int32_t* start = nullptr;  // [vectors * lanes], where every row's sums begin
+  int32_t* acc = nullptr;          // [rows][vectors * lanes]
 };
 
-// A tile of depthwise outputs: acc[row][c] = sum over taps of x[c] * weight[tap][c].
+// A tile of depthwise outputs: acc[row][c] = start[c] + sum over taps of
+// x[c] * weight[tap][c].
 struct DepthwiseTile {
   const uint8_t* const* positions = nullptr;
   const int64_t* tap_offsets = nullptr;
@@ -43,8 +45,11 @@ struct DepthwiseTile {
   int64_t width = 0;                 // channels, a multiple of kDepthwiseLanes
   const int32_t* weights = nullptr;  // [taps][weight_stride]
   int64_t weight_stride = 0;
-  int32_t* acc = nullptr;  // [rows][width]
+  const int32_t* start = nullptr;  // [width]
+  int32_t* acc = nullptr;          // [rows][width]
 };
+
+struct DepthwiseQuads;  // depthwise_quads.h
 
 constexpr int64_t kDepthwiseLanes = 16;
 constexpr int64_t kDepthwiseWidth = 64;
@@ -63,6 +68,7 @@ struct Kernels {
   void (*tile[kMaxVectors + 1][kMaxRows + 1])(const Tile&);  // [vectors][rows]
   void (*depthwise)(const DepthwiseTile&);
   void (*epilogue)(const Epilogue&, const EpilogueTile&);
+  void (*depthwise_quads)(const DepthwiseQuads&);  // or null
 
   int64_t source_bytes() const { return 4 / channels_per_step; }  // per channel
 };

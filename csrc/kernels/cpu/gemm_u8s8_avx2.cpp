@@ -4,11 +4,15 @@
 #include "kernels/cpu/gemm_u8s8_table.h"
 
 #if defined(__x86_64__)
-#include <immintrin.h>
-
 #include <cstring>
 
+#include "kernels/cpu/intrinsics.h"
+
 #define QAT_AVX2 __attribute__((target("avx2")))
+
+#define QAT_TARGET QAT_AVX2
+#include "kernels/cpu/gemm_u8s8_direct_body.h"
+#include "kernels/cpu/gemm_u8s8_simd_avx2.h"
 
 namespace qat::kernels::u8s8 {
 namespace {
@@ -22,7 +26,9 @@ struct Avx2Tile {
 #pragma GCC unroll 16
     for (int r = 0; r < rows; ++r) {
 #pragma GCC unroll 4
-      for (int v = 0; v < vectors; ++v) acc[r][v] = _mm256_setzero_si256();
+      for (int v = 0; v < vectors; ++v) {
+        acc[r][v] = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(t.start + v * kLanes));
+      }
     }
     const auto* weights = reinterpret_cast<const __m256i*>(t.weights);
     for (int64_t tap = 0; tap < t.taps; ++tap) {
@@ -54,7 +60,7 @@ struct Avx2Tile {
 QAT_AVX2 void depthwise(const DepthwiseTile& t) {
   for (int64_t r = 0; r < t.rows; ++r) {
     for (int64_t c = 0; c < t.width; c += kLanes) {
-      __m256i acc = _mm256_setzero_si256();
+      __m256i acc = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(t.start + c));
       for (int64_t tap = 0; tap < t.taps; ++tap) {
         const uint8_t* x = t.positions[r] + t.tap_offsets[tap] + c;
         const int32_t* w = t.weights + tap * t.weight_stride + c;
@@ -68,10 +74,16 @@ QAT_AVX2 void depthwise(const DepthwiseTile& t) {
   }
 }
 
-QAT_AVX2 void epilogue(const Epilogue& e, const EpilogueTile& t) { epilogue_body(e, t); }
+QAT_AVX2 void epilogue(const Epilogue& e, const EpilogueTile& t) {
+  if (e.direct.possible) {
+    direct_tile<Avx2>(e, t);
+  } else {
+    epilogue_body(e, t);
+  }
+}
 
 constexpr Kernels make() {
-  Kernels kernels{InstructionSet::avx2, kLanes, 2, 2, {0, 12, 6}, {}, depthwise, epilogue};
+  Kernels kernels{InstructionSet::avx2, kLanes, 2, 2, {0, 12, 6}, {}, depthwise, epilogue, nullptr};
   fill_tiles<Avx2Tile, 1, 12>(kernels);
   fill_tiles<Avx2Tile, 2, 6>(kernels);
   return kernels;

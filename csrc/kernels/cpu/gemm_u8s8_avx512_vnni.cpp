@@ -1,15 +1,20 @@
 // Tiles of u8 quads for vpdpbusd, which adds four products to a lane without saturation.
 
+#include "kernels/cpu/depthwise_quads.h"
 #include "kernels/cpu/gemm_u8s8_epilogue_body.h"
 #include "kernels/cpu/gemm_u8s8_table.h"
 
 #if defined(__x86_64__)
-#include <immintrin.h>
-
 #include <cstring>
+
+#include "kernels/cpu/intrinsics.h"
 
 #define QAT_VNNI \
   __attribute__((target("avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,prefer-vector-width=512")))
+
+#define QAT_TARGET QAT_VNNI
+#include "kernels/cpu/gemm_u8s8_direct_body.h"
+#include "kernels/cpu/gemm_u8s8_simd_avx512.h"
 
 namespace qat::kernels::u8s8 {
 namespace {
@@ -23,7 +28,7 @@ struct VnniTile {
 #pragma GCC unroll 16
     for (int r = 0; r < rows; ++r) {
 #pragma GCC unroll 4
-      for (int v = 0; v < vectors; ++v) acc[r][v] = _mm512_setzero_si512();
+      for (int v = 0; v < vectors; ++v) acc[r][v] = _mm512_loadu_si512(t.start + v * kLanes);
     }
     const auto* weights = reinterpret_cast<const __m512i*>(t.weights);
     for (int64_t tap = 0; tap < t.taps; ++tap) {
@@ -55,7 +60,7 @@ struct VnniTile {
 QAT_VNNI void depthwise(const DepthwiseTile& t) {
   for (int64_t r = 0; r < t.rows; ++r) {
     for (int64_t c = 0; c < t.width; c += kLanes) {
-      __m512i acc = _mm512_setzero_si512();
+      __m512i acc = _mm512_loadu_si512(t.start + c);
       for (int64_t tap = 0; tap < t.taps; ++tap) {
         const uint8_t* x = t.positions[r] + t.tap_offsets[tap] + c;
         const int32_t* w = t.weights + tap * t.weight_stride + c;
@@ -68,11 +73,18 @@ QAT_VNNI void depthwise(const DepthwiseTile& t) {
   }
 }
 
-QAT_VNNI void epilogue(const Epilogue& e, const EpilogueTile& t) { epilogue_body(e, t); }
+QAT_VNNI void epilogue(const Epilogue& e, const EpilogueTile& t) {
+  if (e.direct.possible) {
+    direct_tile<Avx512>(e, t);
+  } else {
+    epilogue_body(e, t);
+  }
+}
 
 constexpr Kernels make() {
   Kernels kernels{InstructionSet::avx512_vnni, kLanes, 4,         4,
-                  {0, 12, 12, 8, 6},           {},     depthwise, epilogue};
+                  {0, 12, 12, 8, 6},           {},     depthwise, epilogue,
+                  depthwise_quads_avx512_vnni};
   fill_tiles<VnniTile, 1, 12>(kernels);
   fill_tiles<VnniTile, 2, 12>(kernels);
   fill_tiles<VnniTile, 3, 8>(kernels);

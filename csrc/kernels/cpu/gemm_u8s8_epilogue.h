@@ -1,5 +1,15 @@
 #pragma once
 // From accumulators to stored results: rules 7, 8, 9, 10 and 2 of docs/numerics.md in a row.
+//
+// Note [Clamps become bounds]
+// x -> rne(x * inv + zp) never decreases, rounding included, so relu and clamp in front of it are
+// the same as clamping its result: f(clamp(v, lo, hi)) = clamp(f(v), f(lo), f(hi)). A layer whose
+// stages are at most one added operand and then at most one of these is `direct`: one pass from
+// the accumulator to the code. Its values are never NaN as long as multipliers, biases and
+// operands are finite (an infinite product plus a finite number stays infinite), and the sign of
+// zero does not reach the code, so that a missing bias may be an added 0. Where the largest
+// possible value fits an int32 (`bounded`), rounding comes before the clamping, which then is that
+// of the instructions that narrow to bytes.
 
 #include <cstdint>
 #include <vector>
@@ -25,21 +35,42 @@ struct Stage {
   // The operand has the layout of the output: floats, or codes with their parameters.
   const float* values = nullptr;
   const uint8_t* codes = nullptr;
+  bool reads_codes = false;  // which of the two it will be
   bool codes_signed = false;
   numerics::QuantParams params;
 };
 
+// Arrays per channel are readable kEpiloguePadding entries beyond the last channel.
+constexpr size_t kEpiloguePadding = 64;
+
+enum class DirectOperand { none, unsigned_codes, signed_codes, values };
+
+// The bounds of Note [Clamps become bounds].
+struct Direct {
+  bool possible = false;
+  DirectOperand operand = DirectOperand::none;
+  bool bounded = false;
+  float lowest = 0.0f, highest = 0.0f;  // codes
+  float inverse = 0.0f, zero_point = 0.0f;
+};
+
 struct Epilogue {
-  const int32_t* compensation = nullptr;  // per channel, added to the accumulator
   const float* multiplier = nullptr;
-  const float* bias = nullptr;  // or null: no addition
+  const float* bias = nullptr;
+  bool has_bias = true;  // else zeros that must not be added where the sign of zero shows
   std::vector<Stage> stages;
-  // The output: codes, or floats when `codes` is null.
+  // The output: codes or floats.
+  bool writes_codes = false;
   uint8_t* codes = nullptr;
   float* values = nullptr;
   numerics::QuantParams params;
   numerics::IntFormat format;
+  Direct direct;
 };
+
+// Whether the stages, the output and `channels` multipliers and biases allow it, and the bounds.
+// largest_sum: of the magnitude of an accumulator.
+Direct direct_form(const Epilogue& epilogue, int64_t channels, double largest_sum);
 
 // Where a tile of accumulators lies in the output.
 struct EpilogueTile {

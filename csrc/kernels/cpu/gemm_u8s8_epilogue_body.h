@@ -76,7 +76,7 @@ QAT_INLINE void operand_stage(const Stage& stage, const EpilogueTile& t, float* 
   float buffer[kMaxTileElements];
   const float* other = buffer;
   int64_t stride = t.width;
-  if (stage.values != nullptr) {
+  if (!stage.reads_codes) {
     other = stage.values + t.output;
     stride = t.output_stride;
   } else {
@@ -121,27 +121,20 @@ QAT_INLINE void run_stage(const Stage& stage, const EpilogueTile& t, float* v) {
   }
 }
 
-QAT_INLINE int32_t wrapping_sum(int32_t a, int32_t b) {
-  return static_cast<int32_t>(static_cast<uint32_t>(a) + static_cast<uint32_t>(b));
-}
-
 QAT_INLINE void real_values(const Epilogue& e, const int32_t* acc, int64_t channel, int64_t n,
                             float* v) {
-  const int32_t* compensation = e.compensation + channel;
   const float* multiplier = e.multiplier + channel;
-  if (e.bias == nullptr) {
+  if (!e.has_bias) {
 #pragma omp simd
     for (int64_t i = 0; i < n; ++i) {
-      v[i] =
-          numerics::mul(numerics::to_float(wrapping_sum(acc[i], compensation[i])), multiplier[i]);
+      v[i] = numerics::mul(numerics::to_float(acc[i]), multiplier[i]);
     }
     return;
   }
   const float* bias = e.bias + channel;
 #pragma omp simd
   for (int64_t i = 0; i < n; ++i) {
-    const float exact = numerics::to_float(wrapping_sum(acc[i], compensation[i]));
-    v[i] = numerics::real_value(exact, multiplier[i], bias[i]);
+    v[i] = numerics::real_value(numerics::to_float(acc[i]), multiplier[i], bias[i]);
   }
 }
 
@@ -169,7 +162,7 @@ QAT_INLINE void epilogue_body(const Epilogue& e, const EpilogueTile& t) {
     real_values(e, t.acc + r * t.width, t.channel, t.channels, v + r * t.width);
   }
   for (const Stage& stage : e.stages) run_stage(stage, t, v);
-  if (e.codes == nullptr) {
+  if (!e.writes_codes) {
     for (int64_t r = 0; r < t.rows; ++r) {
       std::memcpy(e.values + t.output + r * t.output_stride, v + r * t.width,
                   static_cast<size_t>(t.channels) * sizeof(float));

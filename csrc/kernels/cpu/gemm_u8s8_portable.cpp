@@ -10,6 +10,10 @@ namespace {
 
 constexpr int kLanes = 8;
 
+int32_t wrapping_sum(int32_t a, int32_t b) {
+  return static_cast<int32_t>(static_cast<uint32_t>(a) + static_cast<uint32_t>(b));
+}
+
 // Sums wrap (Note [Tiles]), which signed integers must not.
 uint32_t product(int16_t x, int16_t w) {
   return static_cast<uint32_t>(static_cast<int32_t>(x) * static_cast<int32_t>(w));
@@ -18,7 +22,8 @@ uint32_t product(int16_t x, int16_t w) {
 template <int rows, int vectors>
 struct PortableTile {
   static void run(const Tile& t) {
-    uint32_t acc[rows][vectors * kLanes] = {};
+    uint32_t acc[rows][vectors * kLanes];
+    for (int r = 0; r < rows; ++r) std::memcpy(acc[r], t.start, sizeof acc[r]);
     const std::byte* weights = t.weights;
     for (int64_t tap = 0; tap < t.taps; ++tap) {
       for (int64_t step = 0; step < t.steps; ++step, weights += vectors * kLanes * 4) {
@@ -40,11 +45,11 @@ struct PortableTile {
 void depthwise(const DepthwiseTile& t) {
   for (int64_t r = 0; r < t.rows; ++r) {
     int32_t* acc = t.acc + r * t.width;
-    std::memset(acc, 0, static_cast<size_t>(t.width) * sizeof(int32_t));
+    std::memcpy(acc, t.start, static_cast<size_t>(t.width) * sizeof(int32_t));
     for (int64_t tap = 0; tap < t.taps; ++tap) {
       const uint8_t* x = t.positions[r] + t.tap_offsets[tap];
       const int32_t* w = t.weights + tap * t.weight_stride;
-      for (int64_t c = 0; c < t.width; ++c) acc[c] += x[c] * w[c];
+      for (int64_t c = 0; c < t.width; ++c) acc[c] = wrapping_sum(acc[c], x[c] * w[c]);
     }
   }
 }
@@ -52,7 +57,8 @@ void depthwise(const DepthwiseTile& t) {
 void epilogue(const Epilogue& e, const EpilogueTile& t) { epilogue_body(e, t); }
 
 constexpr Kernels make() {
-  Kernels kernels{InstructionSet::portable, kLanes, 2, 2, {0, 4, 4}, {}, depthwise, epilogue};
+  Kernels kernels{
+      InstructionSet::portable, kLanes, 2, 2, {0, 4, 4}, {}, depthwise, epilogue, nullptr};
   fill_tiles<PortableTile, 1, 4>(kernels);
   fill_tiles<PortableTile, 2, 4>(kernels);
   return kernels;

@@ -23,6 +23,9 @@ struct Quantizer {
   float quant_min = 0.0f;
   float quant_max = 0.0f;
   int64_t width = 1;
+  // Write float32 results past the caches; they are aligned to 64 bytes and the width is 1 or a
+  // multiple of 16.
+  bool streams = false;
 };
 
 enum class ResidualType : int32_t { none, float32, uint8, int8 };
@@ -45,16 +48,22 @@ struct Chain {
   int64_t width = 0;
 };
 
-// The quantities of the backward pass (schema of bn_act_quantize_backward). None is null: without
-// statistics xhat and the means are zeros, without a gain it is ones.
+// The quantities of the backward pass (schema of bn_act_quantize_backward). Without statistics xhat
+// and the means are zeros, without a gain it is ones.
 struct ChainBackward {
   Chain chain;
   const float* grad = nullptr;
   const float* xhat_multiplier = nullptr;
   const float* xhat_bias = nullptr;
+  // numerics::pass_range() of the quantizer; null where the chain has none.
+  const float* pass_lo = nullptr;
+  const float* pass_hi = nullptr;
   const float* gain = nullptr;
   const float* mean_dy = nullptr;
   const float* mean_dy_xhat = nullptr;
+  // Write the results past the caches; they are aligned to 64 bytes and the width is a multiple
+  // of 16.
+  bool streams = false;
 };
 
 // Sums of one block of rows, `width` entries each, added to what is there.
@@ -62,6 +71,12 @@ struct ChainSums {
   double* dy = nullptr;
   double* dy_xhat = nullptr;
   double* dy_slope = nullptr;  // null: not wanted
+};
+
+// `width` entries each, added to what is there; zero_point is in units of -scale.
+struct LearnedSums {
+  double* scale = nullptr;
+  double* zero_point = nullptr;
 };
 
 // Order-preserving integer images of finite floats: exact, and independent of the order of visits.
@@ -78,6 +93,10 @@ struct KernelTable {
   void (*fake_quantize)(const Quantizer&, const float* x, float* out, int64_t n);
   void (*fake_quantize_backward)(const Quantizer&, const float* grad, const float* x, float* out,
                                  int64_t n);
+  // Gradients of a learned quantizer (rule 13): writes that of x and adds those of scale and zero
+  // point to `sums`. The parameters fill a tile even where they are uniform.
+  void (*fake_quantize_learned_backward)(const Quantizer&, const float* grad, const float* x,
+                                         float* out, int64_t n, const LearnedSums& sums);
   // Finite elements only; merges into `keys`.
   void (*range)(const float* x, int64_t n, RangeKeys* keys);
   // The same per channel, `width` entries of each.

@@ -28,7 +28,7 @@ float absmax(const float* x, int64_t n) {
     const int32_t counted = select(magnitude <= kInfinity, magnitude, 0);
     largest = counted > largest ? counted : largest;
   }
-  return from_order_key(largest);
+  return numerics::float_at(largest);
 }
 
 }  // namespace qat::kernels::QAT_CPU_CAPABILITY

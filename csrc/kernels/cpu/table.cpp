@@ -11,6 +11,7 @@ const KernelTable table = {
     .dequantize = dequantize,
     .fake_quantize = fake_quantize,
     .fake_quantize_backward = fake_quantize_backward,
+    .fake_quantize_learned_backward = fake_quantize_learned_backward,
     .range = range,
     .range_per_channel = range_per_channel,
     .absmax = absmax,

@@ -7,6 +7,7 @@ namespace qat::kernels {
 namespace {
 
 constexpr int64_t kVector = 64;          // codes in a 512-bit register
+constexpr int64_t kFloats = 16;          // floats in one
 constexpr int64_t kWantedWidth = 512;    // amortises the start of a loop
 constexpr int64_t kLargestWidth = 4096;  // 16 KB per parameter array still shares the L1 cache
 constexpr int64_t kBlockElements = 32768;
@@ -23,6 +24,12 @@ Tile make_tile(int64_t channels) {
   const int64_t whole = unit * divide_up(kWantedWidth, unit);
   if (whole <= kLargestWidth) return {channels, whole};
   return {channels, channels * std::max<int64_t>(1, kWantedWidth / channels)};
+}
+
+Tile make_narrow_tile(int64_t channels) {
+  channels = std::max<int64_t>(channels, 1);
+  const int64_t whole = channels * (kFloats / std::gcd(channels, kFloats));
+  return {channels, whole <= kLargestWidth ? whole : channels};
 }
 
 Blocks make_blocks(int64_t elements, const Tile& tile) {

@@ -13,6 +13,9 @@ struct Tile {
 };
 
 Tile make_tile(int64_t channels);
+// For loops down the columns: the narrowest tile of whole registers, so that successive rows lie
+// close together.
+Tile make_narrow_tile(int64_t channels);
 
 // `values` holds one entry or tile.channels entries; null gives `otherwise` everywhere.
 template <typename T>

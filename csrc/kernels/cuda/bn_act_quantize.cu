@@ -36,8 +36,8 @@ __global__ void __launch_bounds__(kThreads)
   for (int64_t i = threadIdx.x; i < n; i += kThreads) merge(keys, parts[i]);
   keys = block_merge(keys);
   if (threadIdx.x != 0) return;
-  range[0] = is_set(keys) ? from_order_key(keys.minimum) : 0.0f;
-  range[1] = is_set(keys) ? from_order_key(keys.maximum) : 0.0f;
+  range[0] = is_set(keys) ? numerics::float_at(keys.minimum) : 0.0f;
+  range[1] = is_set(keys) ? numerics::float_at(keys.maximum) : 0.0f;
 }
 
 }  // namespace

@@ -39,8 +39,8 @@ __global__ void __launch_bounds__(kThreads)
   for (int64_t c = threadIdx.x; c < n; c += kThreads) {
     if (!is_set(channels[c])) continue;
     any = 1;
-    const float low = from_order_key(channels[c].minimum);
-    const float high = from_order_key(channels[c].maximum);
+    const float low = numerics::float_at(channels[c].minimum);
+    const float high = numerics::float_at(channels[c].maximum);
     min[c] = first ? low : follow_minimum(min[c], low, momentum);
     max[c] = first ? high : follow_maximum(max[c], high, momentum);
   }

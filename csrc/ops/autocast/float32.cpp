@@ -6,14 +6,23 @@ namespace qat::ops {
 namespace {
 
 constexpr const char* kOperators[] = {
-    "fake_quantize",   "fake_quantize_backward",
-    "quantize",        "dequantize",
-    "observe_minmax_", "choose_qparams",
-    "quantize_weight", "lookup",
-    "conv_int",        "linear_int",
-    "requantize",      "batch_statistics",
-    "fold_batch_norm", "bn_act",
-    "bn_act_quantize", "bn_act_quantize_backward",
+    "fake_quantize",
+    "fake_quantize_backward",
+    "quantize",
+    "dequantize",
+    "observe_minmax_",
+    "choose_qparams",
+    "quantize_weight",
+    "lookup",
+    "conv_int",
+    "conv_int_backward",
+    "linear_int",
+    "requantize",
+    "batch_statistics",
+    "fold_batch_norm",
+    "bn_act",
+    "bn_act_quantize",
+    "bn_act_quantize_backward",
 };
 
 template <c10::DispatchKey key, c10::DeviceType device>

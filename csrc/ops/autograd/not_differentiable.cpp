@@ -22,6 +22,7 @@ constexpr const char* kOperators[] = {
     "quantize_weight",
     "lookup",
     "conv_int",
+    "conv_int_backward",
     "linear_int",
     "requantize",
     "batch_statistics",

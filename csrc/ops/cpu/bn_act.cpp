@@ -61,8 +61,8 @@ std::tuple<at::Tensor, at::Tensor> bn_act_quantize(
   auto range = at::zeros({2}, acc.options());
   if (kernels::is_set(keys)) {
     float* ends = range.mutable_data_ptr<float>();
-    ends[0] = kernels::from_order_key(keys.minimum);
-    ends[1] = kernels::from_order_key(keys.maximum);
+    ends[0] = numerics::float_at(keys.minimum);
+    ends[1] = numerics::float_at(keys.maximum);
   }
   return {codes, range};
 }

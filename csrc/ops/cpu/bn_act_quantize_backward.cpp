@@ -2,6 +2,7 @@
 #include <ATen/ops/zeros.h>
 #include <torch/library.h>
 
+#include "numerics/quantize.h"
 #include "ops/cpu/chain_view.h"
 
 namespace qat::ops {
@@ -32,10 +33,38 @@ std::vector<std::vector<double>> reduce(const ChainView& view,
   });
 }
 
-FiveTensors run(ChainView& view, const BackwardArguments& arguments, int64_t axis, bool slope,
-                bool residual_grad, const at::Tensor& acc) {
+// From here on a result leaves the second-level cache before it is read again.
+constexpr int64_t kStreamedElements = int64_t{1} << 19;
+
+bool may_stream(const ChainView& view, const float* to) {
+  return view.elements() >= kStreamedElements && view.tile().width % 16 == 0 &&
+         reinterpret_cast<uintptr_t>(to) % 64 == 0;
+}
+
+// The gradients that rule 4 lets pass, as intervals per channel.
+void set_pass_range(ChainView& view, const QuantizerArguments& quantizer,
+                    kernels::ChainBackward& backward) {
+  const at::Tensor scale = quantizer.scale.contiguous();
+  const at::Tensor zero_point = quantizer.zero_point.contiguous();
+  std::vector<float> lo, hi;
+  for (int64_t c = 0; c < scale.numel(); ++c) {
+    const auto range = numerics::pass_range(
+        numerics::inverse_scale(scale.const_data_ptr<float>()[c]),
+        numerics::to_float(zero_point.const_data_ptr<int32_t>()[c]),
+        static_cast<float>(quantizer.quant_min), static_cast<float>(quantizer.quant_max));
+    lo.push_back(range.lo);
+    hi.push_back(range.hi);
+  }
+  backward.pass_lo = view.tiled(lo);
+  backward.pass_hi = view.tiled(hi);
+}
+
+FiveTensors run(ChainView& view, const BackwardArguments& arguments,
+                const QuantizerArguments* quantizer, int64_t axis, bool slope, bool residual_grad,
+                const at::Tensor& acc) {
   const auto grad = to_rows(arguments.grad.to(at::kFloat), axis);
   kernels::ChainBackward backward{.chain = view.chain(), .grad = grad.const_data_ptr<float>()};
+  if (quantizer != nullptr) set_pass_range(view, *quantizer, backward);
   backward.gain = view.tiled(arguments.gain, 1.0f);
   backward.xhat_multiplier = view.tiled(arguments.xhat_multiplier, 0.0f);
   backward.xhat_bias = view.tiled(arguments.xhat_bias, 0.0f);
@@ -50,6 +79,7 @@ FiveTensors run(ChainView& view, const BackwardArguments& arguments, int64_t axi
   auto d_residual = residual_grad ? empty_rows_like(acc, axis, at::kFloat) : none();
   float* to_value = d_value.mutable_data_ptr<float>();
   float* to_residual = residual_grad ? d_residual.mutable_data_ptr<float>() : nullptr;
+  backward.streams = may_stream(view, to_value) && may_stream(view, to_residual);
   view.for_each_range([&](int64_t begin, int64_t end) {
     kernels::kernels().chain_backward_apply(backward, begin, end, to_value, to_residual);
   });
@@ -72,12 +102,12 @@ FiveTensors bn_act_quantize_backward(
   const BackwardArguments backward{grad, xhat_multiplier, xhat_bias, gain, through_statistics};
   check_chain_backward(chain, backward, scale, zero_point, quant_min, quant_max);
   if (!scale) {
-    ChainView view(chain);
-    return run(view, backward, axis, slope.has_value(), residual_grad, acc);
+    ChainView view(chain, nullptr, kernels::make_narrow_tile);
+    return run(view, backward, nullptr, axis, slope.has_value(), residual_grad, acc);
   }
   const QuantizerArguments quantizer{*scale, *zero_point, quant_min, quant_max};
-  ChainView view(chain, &quantizer);
-  return run(view, backward, axis, slope.has_value(), residual_grad, acc);
+  ChainView view(chain, &quantizer, kernels::make_narrow_tile);
+  return run(view, backward, &quantizer, axis, slope.has_value(), residual_grad, acc);
 }
 
 }  // namespace

@@ -13,7 +13,7 @@ namespace {
 using kernels::ResidualType;
 
 template <typename T>
-std::vector<T> tile_of(const at::Tensor& tensor, const kernels::Tile& tile) {
+std::vector<T> tiled_values(const at::Tensor& tensor, const kernels::Tile& tile) {
   const auto values = tensor.contiguous();
   return kernels::repeat(values.const_data_ptr<T>(), values.numel(), T{}, tile);
 }
@@ -23,8 +23,9 @@ constexpr float kNoBias = -0.0f;
 
 }  // namespace
 
-ChainView::ChainView(const ChainArguments& arguments, const QuantizerArguments* quantizer)
-    : acc_(to_rows(arguments.acc, arguments.axis)), tile_(kernels::make_tile(acc_.size(-1))) {
+ChainView::ChainView(const ChainArguments& arguments, const QuantizerArguments* quantizer,
+                     kernels::Tile (*tile_of)(int64_t channels))
+    : acc_(to_rows(arguments.acc, arguments.axis)), tile_(tile_of(acc_.size(-1))) {
   chain_.acc = acc_.const_data_ptr<float>();
   chain_.width = tile_.width;
   chain_.multiplier = tiled(arguments.multiplier, 1.0f);
@@ -46,25 +47,25 @@ void ChainView::set_residual(const ChainArguments& arguments) {
   const bool is_signed = residual_.scalar_type() == at::kChar;
   chain_.residual_type = is_signed ? ResidualType::int8 : ResidualType::uint8;
   chain_.residual_scale = tiled(arguments.residual_scale, 1.0f);
-  chain_.residual_zero_point = keep(tile_of<int32_t>(*arguments.residual_zero_point, tile_));
+  chain_.residual_zero_point = keep(tiled_values<int32_t>(*arguments.residual_zero_point, tile_));
 }
 
 void ChainView::set_quantizer(const QuantizerArguments& quantizer) {
-  auto scale = tile_of<float>(quantizer.scale, tile_);
+  auto scale = tiled_values<float>(quantizer.scale, tile_);
   std::vector<float> inverse(scale.size());
   std::transform(scale.begin(), scale.end(), inverse.begin(),
                  [](float s) { return numerics::inverse_scale(s); });
   chain_.quantized = true;
   chain_.quantizer = {keep(std::move(scale)),
                       keep(std::move(inverse)),
-                      keep(tile_of<int32_t>(quantizer.zero_point, tile_)),
+                      keep(tiled_values<int32_t>(quantizer.zero_point, tile_)),
                       static_cast<float>(quantizer.quant_min),
                       static_cast<float>(quantizer.quant_max),
                       tile_.width};
 }
 
 const float* ChainView::tiled(const OptionalTensor& per_channel, float otherwise) {
-  if (per_channel) return keep(tile_of<float>(*per_channel, tile_));
+  if (per_channel) return keep(tiled_values<float>(*per_channel, tile_));
   return keep(std::vector<float>(static_cast<size_t>(tile_.width), otherwise));
 }
 

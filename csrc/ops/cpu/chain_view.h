@@ -13,8 +13,8 @@ namespace qat::ops {
 // Owns what the pointers of chain() refer to.
 class ChainView {
  public:
-  explicit ChainView(const ChainArguments& arguments,
-                     const QuantizerArguments* quantizer = nullptr);
+  explicit ChainView(const ChainArguments& arguments, const QuantizerArguments* quantizer = nullptr,
+                     kernels::Tile (*tile_of)(int64_t channels) = kernels::make_tile);
   ChainView(const ChainView&) = delete;
   ChainView& operator=(const ChainView&) = delete;
 

@@ -6,14 +6,24 @@
 #include <algorithm>
 #include <numeric>
 
-#include "kernels/cpu/tile.h"
 #include "numerics/quantize.h"
 
 namespace qat::ops {
 namespace {
 
 using kernels::Quantizer;
+constexpr int64_t kUniformStep = 64;  // elements: no register of codes is cut
+
 using ElementRange = std::function<void(const Quantizer&, int64_t, int64_t)>;
+
+Quantizer at_channel(Quantizer q, int64_t channel) {
+  q.scale += channel;
+  q.inverse_scale += channel;
+  q.zero_point += channel;
+  return q;
+}
+
+}  // namespace
 
 QuantizerArrays read_parameters(const at::Tensor& scale, const at::Tensor& zero_point) {
   const auto s = scale.contiguous();
@@ -34,15 +44,6 @@ QuantizerArrays repeat_parameters(const QuantizerArrays& p, const kernels::Tile&
           kernels::repeat(p.zero_point.data(), count, 0, tile)};
 }
 
-Quantizer at_channel(Quantizer q, int64_t channel) {
-  q.scale += channel;
-  q.inverse_scale += channel;
-  q.zero_point += channel;
-  return q;
-}
-
-}  // namespace
-
 MemoryLayout memory_layout(const at::Tensor& dense, int64_t axis) {
   if (axis < 0 || dense.dim() == 0) return {1, 1, dense.numel()};
   const int64_t channels = dense.size(axis);
@@ -56,9 +57,14 @@ at::Tensor float_like(const at::Tensor& x, const at::Tensor& like) {
   return at::empty_strided(like.sizes(), like.strides(), x.options().dtype(at::kFloat)).copy_(x);
 }
 
+bool should_stream(int64_t elements, int64_t step, const float* to) {
+  return to != nullptr && elements >= kStreamedElements && step % 16 == 0 &&
+         reinterpret_cast<uintptr_t>(to) % 64 == 0;
+}
+
 void for_each_element_range(const MemoryLayout& layout, const at::Tensor& scale,
                             const at::Tensor& zero_point, int64_t quant_min, int64_t quant_max,
-                            const ElementRange& run) {
+                            const float* streamed, const ElementRange& run) {
   const int64_t total = layout.outer * layout.channels * layout.inner;
   QuantizerArrays arrays = read_parameters(scale, zero_point);
   const bool uniform = arrays.scale.size() == 1;
@@ -67,18 +73,20 @@ void for_each_element_range(const MemoryLayout& layout, const at::Tensor& scale,
     tile = kernels::make_tile(layout.channels);
     arrays = repeat_parameters(arrays, tile);
   }
-  const Quantizer q{arrays.scale.data(),           arrays.inverse_scale.data(),
+  Quantizer q{arrays.scale.data(),           arrays.inverse_scale.data(),
                     arrays.zero_point.data(),      static_cast<float>(quant_min),
                     static_cast<float>(quant_max), tile.width};
   if (uniform || layout.inner == 1) {
-    const int64_t tiles = (total + tile.width - 1) / tile.width;
-    const int64_t grain = std::max<int64_t>(1, kGrain / tile.width);
-    at::parallel_for(0, tiles, grain, [&](int64_t first, int64_t last) {
-      const int64_t begin = first * tile.width;
-      run(q, begin, std::min(last * tile.width, total) - begin);
+    const int64_t step = uniform ? kUniformStep : tile.width;
+    q.streams = should_stream(total, step, streamed);
+    const int64_t grain = std::max<int64_t>(1, kGrain / step);
+    at::parallel_for(0, (total + step - 1) / step, grain, [&](int64_t first, int64_t last) {
+      const int64_t begin = first * step;
+      run(q, begin, std::min(last * step, total) - begin);
     });
     return;
   }
+  q.streams = should_stream(total, layout.inner, streamed);
   const int64_t stretches = layout.outer * layout.channels;
   const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, layout.inner));
   at::parallel_for(0, stretches, grain, [&](int64_t first, int64_t last) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/cpu/kernels.h"
+#include "kernels/cpu/tile.h"
 
 namespace qat::ops {
 
@@ -27,11 +28,24 @@ struct QuantizerArrays {
   std::vector<int32_t> zero_point;
 };
 
+// From here on a result leaves the second-level cache before it is read again.
+constexpr int64_t kStreamedElements = int64_t{1} << 19;
+
+// True where results at `to`, and at each multiple of `step` elements behind it, may be written
+// past the caches, and should be.
+bool should_stream(int64_t elements, int64_t step, const float* to);
+
 // Calls run(quantizer, first element, count) so that together the calls cover every element of a
 // tensor that lies in memory as `layout` says; concurrently. scale, zero_point: 1 or `channels`.
+// streamed: the float32 result, or null where there is none.
 void for_each_element_range(
     const MemoryLayout& layout, const at::Tensor& scale, const at::Tensor& zero_point,
-    int64_t quant_min, int64_t quant_max,
+    int64_t quant_min, int64_t quant_max, const float* streamed,
     const std::function<void(const kernels::Quantizer&, int64_t begin, int64_t count)>& run);
+
+// One vector of scales per channel and what follows from it.
+QuantizerArrays read_parameters(const at::Tensor& scale, const at::Tensor& zero_point);
+// Each parameter repeated to fill the tile.
+QuantizerArrays repeat_parameters(const QuantizerArrays& parameters, const kernels::Tile& tile);
 
 }  // namespace qat::ops

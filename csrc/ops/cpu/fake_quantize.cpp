@@ -18,7 +18,7 @@ at::Tensor fake_quantize(const at::Tensor& x, const at::Tensor& scale, const at:
   const auto real = float_like(x, result);
   const float* in = real.const_data_ptr<float>();
   float* out = result.mutable_data_ptr<float>();
-  for_each_element_range(memory_layout(result, axis), scale, zero_point, quant_min, quant_max,
+  for_each_element_range(memory_layout(result, axis), scale, zero_point, quant_min, quant_max, out,
                          [=](const kernels::Quantizer& q, int64_t begin, int64_t count) {
                            kernels::kernels().fake_quantize(q, in + begin, out + begin, count);
                          });
@@ -35,7 +35,7 @@ at::Tensor fake_quantize_backward(const at::Tensor& grad, const at::Tensor& x,
   const float* in = real.const_data_ptr<float>();
   const float* from = gradient.const_data_ptr<float>();
   float* out = result.mutable_data_ptr<float>();
-  for_each_element_range(memory_layout(result, axis), scale, zero_point, quant_min, quant_max,
+  for_each_element_range(memory_layout(result, axis), scale, zero_point, quant_min, quant_max, out,
                          [=](const kernels::Quantizer& q, int64_t begin, int64_t count) {
                            kernels::kernels().fake_quantize_backward(q, from + begin, in + begin,
                                                                      out + begin, count);

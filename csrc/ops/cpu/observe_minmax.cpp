@@ -57,8 +57,8 @@ void update(const std::vector<RangeKeys>& batch, bool first, float momentum, flo
             float* max) {
   for (size_t c = 0; c < batch.size(); ++c) {
     if (!kernels::is_set(batch[c])) continue;
-    const float low = kernels::from_order_key(batch[c].minimum);
-    const float high = kernels::from_order_key(batch[c].maximum);
+    const float low = numerics::float_at(batch[c].minimum);
+    const float high = numerics::float_at(batch[c].maximum);
     min[c] = first ? low : kernels::follow_minimum(min[c], low, momentum);
     max[c] = first ? high : kernels::follow_maximum(max[c], high, momentum);
   }

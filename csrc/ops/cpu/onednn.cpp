@@ -1,12 +1,16 @@
 #include "ops/cpu/onednn.h"
 
 #include <ATen/Context.h>
+#include <ATen/Parallel.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/convolution.h>
+#include <ATen/ops/empty.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/zeros.h>
+
+#include <algorithm>
 
 #include "ops/cpu/packed_weight.h"
 
@@ -27,8 +31,7 @@ at::Tensor call(const c10::OperatorHandle& op, torch::jit::Stack stack) {
 
 bool present() {
   static const bool found = at::globalContext().hasMKLDNN() && find("onednn::qconv_prepack") &&
-                            find("onednn::qconv_pointwise") && find("onednn::qlinear_prepack") &&
-                            find("onednn::qlinear_pointwise");
+                            find("onednn::qconv_pointwise");
   return found && at::globalContext().userEnabledMkldnn();
 }
 
@@ -46,10 +49,32 @@ const at::Tensor& zero_points() {
 
 IValue no_scalars() { return c10::List<std::optional<at::Scalar>>(); }
 
+// ATen's copy from channels-last takes 0.7 ns per element.
+at::Tensor contiguous_filters(const at::Tensor& weight) {
+  if (!weight.is_contiguous(at::MemoryFormat::ChannelsLast) || weight.is_contiguous()) {
+    return weight.contiguous();
+  }
+  auto result = at::empty(weight.sizes(), weight.options());
+  const int64_t channels = weight.size(1), taps = weight.size(2) * weight.size(3);
+  const int8_t* from = weight.const_data_ptr<int8_t>();
+  auto* to = result.mutable_data_ptr<int8_t>();
+  const int64_t grain = std::max<int64_t>(1, 32768 / (channels * taps));
+  at::parallel_for(0, weight.size(0), grain, [&](int64_t begin, int64_t end) {
+    for (int64_t k = begin; k < end; ++k) {
+      const int8_t* filter = from + k * channels * taps;
+      int8_t* out = to + k * channels * taps;
+      for (int64_t c = 0; c < channels; ++c) {
+        for (int64_t t = 0; t < taps; ++t) *out++ = filter[t * channels + c];
+      }
+    }
+  });
+  return result;
+}
+
 at::Tensor pack_conv(const at::Tensor& codes, int64_t zero_point, const at::Tensor& weight,
                      const ConvGeometry& g) {
   static const auto op = *find("onednn::qconv_prepack");
-  return call(op, {weight.contiguous(), unit_scale(), 1.0, zero_point, g.stride, g.padding,
+  return call(op, {contiguous_filters(weight), unit_scale(), 1.0, zero_point, g.stride, g.padding,
                    g.dilation, g.groups, codes.sizes().vec()});
 }
 
@@ -107,14 +132,13 @@ at::Tensor conv(const at::Tensor& codes, int64_t zero_point, const at::Tensor& w
                    static_cast<int64_t>(at::kFloat), "none", no_scalars(), ""});
 }
 
+// As a 1x1 convolution: packing 1280 x 1000 takes qlinear_prepack 9.9 ms, qconv_prepack 2.4.
 at::Tensor linear(const at::Tensor& codes, int64_t zero_point, const at::Tensor& weight) {
-  static const auto prepack = *find("onednn::qlinear_prepack");
-  const auto ready = packed(weight, codes.sizes().vec(), [&] {
-    return call(prepack, {weight.contiguous(), codes.sizes().vec()});
-  });
-  static const auto op = *find("onednn::qlinear_pointwise");
-  return call(op, {codes, 1.0, zero_point, ready, unit_scale(), zero_points(), IValue(), 1.0,
-                   int64_t{0}, static_cast<int64_t>(at::kFloat), "none", no_scalars(), ""});
+  static const ConvGeometry pointwise{{1, 1}, {0, 0}, {1, 1}, 1};
+  const auto image = codes.view({1, codes.size(0), 1, codes.size(1)}).permute({0, 3, 1, 2});
+  const auto filters = weight.contiguous().view({weight.size(0), weight.size(1), 1, 1});
+  const auto result = conv(image, zero_point, filters, pointwise, weight);
+  return result.permute({0, 2, 3, 1}).reshape({codes.size(0), weight.size(0)});
 }
 
 }  // namespace qat::ops::onednn

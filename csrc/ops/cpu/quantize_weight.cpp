@@ -68,8 +68,9 @@ std::tuple<at::Tensor, at::Tensor> quantize_weight(const at::Tensor& weight, int
                                                    int64_t groups, int64_t bits, bool narrow,
                                                    bool power_of_two) {
   const int64_t count = check_quantize_weight(weight, axis, groups, bits).expect_int();
-  const auto real = weight.to(at::kFloat).contiguous();
-  auto codes = at::empty(weight.sizes(), weight.options().dtype(at::kChar));
+  const WeightOrder order(weight, axis);
+  const auto real = order.apply(weight).to(at::kFloat).contiguous();
+  auto codes = at::empty(real.sizes(), weight.options().dtype(at::kChar));
   auto scales = at::empty({count}, weight.options().dtype(at::kFloat));
   const WeightJob job{weight_layout(weight, axis, groups),    real.const_data_ptr<float>(),
                       codes.mutable_data_ptr<int8_t>(),       scales.mutable_data_ptr<float>(),
@@ -78,7 +79,7 @@ std::tuple<at::Tensor, at::Tensor> quantize_weight(const at::Tensor& weight, int
   at::parallel_for(0, count, std::max<int64_t>(1, kGrain / each), [&](int64_t begin, int64_t end) {
     for (int64_t channel = begin; channel < end; ++channel) quantize_channel(job, channel);
   });
-  return {codes, scales};
+  return {order.restore(codes), scales};
 }
 
 }  // namespace

@@ -25,9 +25,10 @@ std::tuple<at::Tensor, at::Tensor> quantize_weight(const at::Tensor& weight, int
                                                    bool power_of_two) {
   const int64_t count = check_quantize_weight(weight, axis, groups, bits).expect_int();
   const OnDeviceOf device(weight);
-  const auto real = weight.to(at::kFloat).contiguous();
+  const WeightOrder order(weight, axis);
+  const auto real = order.apply(weight).to(at::kFloat).contiguous();
   const auto layout = weight_layout(weight, axis, groups);
-  auto codes = at::empty(weight.sizes(), weight.options().dtype(at::kChar));
+  auto codes = at::empty(real.sizes(), weight.options().dtype(at::kChar));
   auto scales = at::empty({count}, weight.options().dtype(at::kFloat));
   auto magnitudes =
       at::empty({count * kernels::cuda::weight_parts(layout)}, weight.options().dtype(at::kInt));
@@ -35,7 +36,7 @@ std::tuple<at::Tensor, at::Tensor> quantize_weight(const at::Tensor& weight, int
       layout, {static_cast<int>(bits), true, narrow}, power_of_two, real.const_data_ptr<float>(),
       magnitudes.mutable_data_ptr<int32_t>(), scales.mutable_data_ptr<float>(),
       codes.mutable_data_ptr<int8_t>(), device.stream());
-  return {codes, scales};
+  return {order.restore(codes), scales};
 }
 
 }  // namespace

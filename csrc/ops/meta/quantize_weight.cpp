@@ -10,7 +10,9 @@ std::tuple<at::Tensor, at::Tensor> quantize_weight(const at::Tensor& weight, int
                                                    int64_t groups, int64_t bits, bool /*narrow*/,
                                                    bool /*power_of_two*/) {
   const auto scales = check_quantize_weight(weight, axis, groups, bits);
-  return {at::empty_symint(weight.sym_sizes(), weight.options().dtype(at::kChar)),
+  const WeightOrder order(weight, axis);
+  const auto ordered = order.apply(weight);
+  return {order.restore(at::empty_symint(ordered.sym_sizes(), weight.options().dtype(at::kChar))),
           at::empty_symint({scales}, weight.options().dtype(at::kFloat))};
 }
 

@@ -14,7 +14,7 @@ from qat_ext.ops.chain import (
     bn_act_quantize_backward,
     fold_batch_norm,
 )
-from qat_ext.ops.integer import conv_int, linear_int, requantize
+from qat_ext.ops.integer import conv_int, conv_int_backward, linear_int, requantize
 from qat_ext.ops.quantize import (
     dequantize,
     fake_quantize,
@@ -32,6 +32,7 @@ __all__ = [
     "bn_act_quantize_backward",
     "choose_qparams",
     "conv_int",
+    "conv_int_backward",
     "dequantize",
     "fake_quantize",
     "fake_quantize_backward",

@@ -9,6 +9,10 @@ from torch import Tensor
 _ops = torch.ops.qat_ext
 
 
+def _per_axis(sizes: Sequence[int], spatial: int) -> list[int]:
+    return list(sizes) * spatial if len(sizes) == 1 else list(sizes)
+
+
 def conv_int(
     codes: Tensor,
     zero_point: int,
@@ -46,22 +50,90 @@ def conv_int(
     [[[-2.0, -3.0]]]
     """
     spatial = weight.dim() - 2
-
-    def per_axis(sizes: Sequence[int]) -> list[int]:
-        return list(sizes) * spatial if len(sizes) == 1 else list(sizes)
-
     return cast(
         Tensor,
         _ops.conv_int(
             codes,
             zero_point,
             weight,
-            stride=per_axis(stride),
-            padding=per_axis(padding),
-            dilation=per_axis(dilation),
-            output_padding=per_axis(output_padding),
+            stride=_per_axis(stride, spatial),
+            padding=_per_axis(padding, spatial),
+            dilation=_per_axis(dilation, spatial),
+            output_padding=_per_axis(output_padding, spatial),
             groups=groups,
             transposed=transposed,
+        ),
+    )
+
+
+def conv_int_backward(
+    grad: Tensor,
+    codes: Tensor,
+    scale: Tensor,
+    zero_point: Tensor,
+    weight: Tensor,
+    weight_scale: Tensor,
+    *,
+    stride: Sequence[int] = (1,),
+    padding: Sequence[int] = (0,),
+    dilation: Sequence[int] = (1,),
+    output_padding: Sequence[int] = (0,),
+    groups: int = 1,
+    transposed: bool = False,
+    bits: int = 32,
+    input_grad: bool = True,
+    weight_grad: bool = True,
+) -> tuple[Tensor, Tensor]:
+    """Gradients of ``conv_int(...) * (scale * weight_scale[k])``, straight through the rounding.
+
+    Args:
+        grad: floating point, of the shape of the result.
+        codes: uint8 or int8 [N, C, spatial...].
+        scale: float32[1], of the codes.
+        zero_point: int32[1].
+        weight: int8, as in :func:`conv_int`.
+        weight_scale: float32[K].
+        stride, padding, dilation, output_padding, groups, transposed: as in :func:`conv_int`.
+        bits: 32: float32 products. 16: products of int16, for which the gradient is rounded to
+            32767 steps; on the CPU, for dense 2-d convolutions, elsewhere as 32.
+        input_grad: whether the gradient of the dequantized codes is wanted.
+        weight_grad: whether the gradient of the dequantized weight is wanted.
+
+    Returns:
+        (float32 like `codes`, float32 like `weight`); what is not wanted has no elements.
+
+    Raises:
+        ValueError: when a type, a shape or a size breaks these rules.
+
+    >>> import torch, qat_ext
+    >>> codes = torch.tensor([[[3, 4, 5]]], dtype=torch.uint8)
+    >>> weight = torch.tensor([[[1, -2]]], dtype=torch.int8)
+    >>> scale, zero = torch.tensor([0.5]), torch.tensor([3], dtype=torch.int32)
+    >>> d_input, d_weight = qat_ext.ops.conv_int_backward(
+    ...     torch.ones(1, 1, 2), codes, scale, zero, weight, torch.tensor([0.25])
+    ... )
+    >>> d_input.tolist(), d_weight.tolist()
+    ([[[0.25, -0.25, -0.5]]], [[[0.5, 1.5]]])
+    """
+    spatial = weight.dim() - 2
+    return cast(
+        tuple[Tensor, Tensor],
+        _ops.conv_int_backward(
+            grad,
+            codes,
+            scale,
+            zero_point,
+            weight,
+            weight_scale,
+            stride=_per_axis(stride, spatial),
+            padding=_per_axis(padding, spatial),
+            dilation=_per_axis(dilation, spatial),
+            output_padding=_per_axis(output_padding, spatial),
+            groups=groups,
+            transposed=transposed,
+            bits=bits,
+            input_grad=input_grad,
+            weight_grad=weight_grad,
         ),
     )
 

@@ -72,6 +72,18 @@ def _conv_int():
     return found
 
 
+def _conv_int_backward():
+    found = []
+    for (codes, _, weight), keywords in _conv_int()[:3]:
+        rank = weight.dim() - 2
+        with torch.no_grad():
+            grad = torch.randn_like(torch.ops.qat_ext.conv_int(codes, 0, weight, **keywords))
+        tensors = grad, codes, ONE, ZERO, weight, torch.rand(grad.shape[1])
+        wanted = {"input_grad": True, "weight_grad": rank == 2}
+        found += [(tensors, keywords | wanted | {"bits": bits}) for bits in (32, 16)]
+    return found
+
+
 def _observe():
     def state(count):
         return torch.zeros(count), torch.zeros(count), torch.zeros(1, dtype=torch.int64)
@@ -108,6 +120,7 @@ def samples():
         ],
         "lookup": [((codes, torch.randn(256)), {"quant_min": 0})],
         "conv_int": _conv_int(),
+        "conv_int_backward": _conv_int_backward(),
         "linear_int": [(lines, {})],
         "requantize": [
             ((c.acc, c.multiplier, c.bias, scale, zero), {"axis": c.axis} | UNSIGNED)

@@ -45,6 +45,8 @@ def digests():
     torch.manual_seed(0)
     ops, found = load(), {}
     for name, calls in samples().items():
+        if name == "conv_int_backward":
+            continue  # float32 products are oneDNN's; tests/cpp compares our own kernels
         sha = hashlib.sha256()
         for arguments, keywords in calls + larger(name):
             with torch.no_grad():

@@ -142,7 +142,8 @@ def bounds(case, through_statistics):
 
     dy is grad times a slope: 4 roundings, and the slope of hardswish (v/3 + 1/2) carries v's own
     error, 5 roundings of its terms, of which 2 are those of the float32 multiplier and bias. x_hat
-    has 4 roundings of the same kind; each later operation adds one. 8 covers every chain of them.
+    has 4 roundings of the same kind; each later operation adds one, which makes 8; a sum adds 16
+    terms in float before it goes on in double.
     """
     chain = case.chain
     terms = (chain.acc.double() * along(chain.multiplier, chain)).abs()
@@ -159,7 +160,7 @@ def bounds(case, through_statistics):
         n = chain.acc.numel() / chain.acc.shape[chain.axis]
         d_value = dy + along(sum_dy / n, chain) + xhat * along(sum_dy_xhat / n, chain)
     d_value = d_value * along(case.gain, chain).abs()
-    return [8 * EPS * bound for bound in (d_value, dy, sum_dy, sum_dy_xhat)]
+    return [24 * EPS * bound for bound in (d_value, dy, sum_dy, sum_dy_xhat)]
 
 
 def close(actual, expected, bound):
@@ -214,8 +215,9 @@ def test_absent_xhat_and_gain(ops):
     case = make_case((6, 24, 5, 7), 1, "relu")
     d_value, d_residual, sum_dy, sum_dy_xhat, _ = case.run(ops, False, xhat=False, gain=False)
     assert d_residual.shape == (0,) and not sum_dy_xhat.any()
-    expected = rows(d_value, case.chain).double().sum(0)  # d_value = dy
-    assert torch.equal(sum_dy, expected.float())
+    dy = rows(d_value, case.chain).double()
+    # At most 16 terms are added in float (15 roundings), then in double; the result is rounded.
+    close(sum_dy, dy.sum(0), 16 * EPS * dy.abs().sum(0))
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -1,0 +1,135 @@
+#include <ATen/Parallel.h>
+#include <torch/library.h>
+
+#include "kernels/cpu/conv_backward_s16.h"
+#include "kernels/cpu/depthwise_backward.h"
+#include "ops/conv_backward.h"
+
+namespace qat::ops {
+namespace {
+
+namespace s16 = kernels::s16;
+namespace depthwise = kernels::depthwise;
+
+std::array<int64_t, 2> pair(at::IntArrayRef list) { return {list[0], list[1]}; }
+
+s16::ConvShape shape_of(const ConvBackwardArguments& conv) {
+  const auto sizes = [](const at::Tensor& t) { return pair(t.sizes().slice(2)); };
+  return {conv.codes.size(0), conv.codes.size(1), conv.grad.size(1),
+          sizes(conv.codes),  sizes(conv.grad),   sizes(conv.weight),
+          pair(conv.stride),  pair(conv.padding), pair(conv.dilation)};
+}
+
+bool takes_16_bits(const ConvBackwardArguments& conv) {
+  return conv.bits == 16 && conv.codes.dim() == 4 && conv.groups == 1 && !conv.transposed &&
+         conv.codes.numel() > 0 && conv.grad.numel() > 0 && s16::is_supported(shape_of(conv));
+}
+
+void in_parallel(int64_t count, const std::function<void(int64_t, int64_t)>& body) {
+  at::parallel_for(0, count, 1, body);
+}
+
+std::array<int64_t, 4> strides_of(const at::Tensor& weight) {
+  const auto strides = weight.strides();
+  return {strides[0], strides[1], strides[2], strides[3]};
+}
+
+void input_gradient_16(const ConvBackwardArguments& conv, const at::Tensor& grad,
+                       at::Tensor& d_input) {
+  const at::Tensor scale = conv.weight_scale.contiguous();
+  s16::conv_backward_data(shape_of(conv), grad.const_data_ptr<float>(),
+                          conv.weight.const_data_ptr<int8_t>(), strides_of(conv.weight),
+                          scale.const_data_ptr<float>(), d_input.mutable_data_ptr<float>(),
+                          in_parallel);
+}
+
+void weight_gradient_16(const ConvBackwardArguments& conv, const at::Tensor& grad,
+                        at::Tensor& d_weight) {
+  const at::Tensor codes = conv.codes.contiguous(at::MemoryFormat::ChannelsLast);
+  s16::conv_backward_weight(shape_of(conv), grad.const_data_ptr<float>(),
+                            static_cast<const uint8_t*>(codes.const_data_ptr()),
+                            *conv.zero_point.const_data_ptr<int32_t>(),
+                            *conv.scale.const_data_ptr<float>(), d_weight.mutable_data_ptr<float>(),
+                            strides_of(d_weight), in_parallel, codes.scalar_type() == at::kChar);
+}
+
+depthwise::Shape depthwise_shape(const ConvBackwardArguments& conv) {
+  const auto shape = shape_of(conv);
+  return {shape.batch,  shape.in_channels, shape.in_size, shape.out_size,
+          shape.kernel, shape.stride,      shape.padding};
+}
+
+// oneDNN's two passes take 1.0 to 3.4 times as long.
+bool takes_depthwise(const ConvBackwardArguments& conv) {
+  const bool one_filter_each = conv.groups == conv.codes.size(1) &&
+                               conv.groups == conv.weight.size(0) && conv.weight.size(1) == 1;
+  return conv.codes.dim() == 4 && one_filter_each && !conv.transposed && conv.input_grad &&
+         conv.weight_grad && conv.weight.is_non_overlapping_and_dense() &&
+         pair(conv.dilation) == std::array<int64_t, 2>{1, 1} &&
+         depthwise::is_supported(depthwise_shape(conv));
+}
+
+void depthwise_gradients(const ConvBackwardArguments& conv, at::Tensor& d_input,
+                         at::Tensor& d_weight) {
+  const at::Tensor grad = conv.grad.to(at::kFloat).contiguous(at::MemoryFormat::ChannelsLast);
+  const at::Tensor codes = conv.codes.contiguous(at::MemoryFormat::ChannelsLast);
+  const at::Tensor scale = conv.weight_scale.contiguous();
+  const auto strides = strides_of(d_weight);
+  const depthwise::Operands operands{.grad = grad.const_data_ptr<float>(),
+                                     .codes = static_cast<const uint8_t*>(codes.const_data_ptr()),
+                                     .codes_are_signed = codes.scalar_type() == at::kChar,
+                                     .zero_point = *conv.zero_point.const_data_ptr<int32_t>(),
+                                     .input_scale = *conv.scale.const_data_ptr<float>(),
+                                     .weight = conv.weight.const_data_ptr<int8_t>(),
+                                     .weight_strides = {strides[0], strides[2], strides[3]},
+                                     .weight_scale = scale.const_data_ptr<float>()};
+  depthwise::backward(depthwise_shape(conv), operands, d_input.mutable_data_ptr<float>(),
+                      d_weight.mutable_data_ptr<float>(), in_parallel);
+}
+
+// `result` in the memory order of `place`.
+void keep(const at::Tensor& result, at::Tensor& place) {
+  if (result.strides() == place.strides() && result.scalar_type() == at::kFloat) {
+    place = result;
+  } else {
+    place.copy_(result);
+  }
+}
+
+std::tuple<at::Tensor, at::Tensor> conv_int_backward(
+    const at::Tensor& grad, const at::Tensor& codes, const at::Tensor& scale,
+    const at::Tensor& zero_point, const at::Tensor& weight, const at::Tensor& weight_scale,
+    at::IntArrayRef stride, at::IntArrayRef padding, at::IntArrayRef dilation,
+    at::IntArrayRef output_padding, int64_t groups, bool transposed, int64_t bits, bool input_grad,
+    bool weight_grad) {
+  const ConvBackwardArguments conv{grad,         codes,      scale,   zero_point, weight,
+                                   weight_scale, stride,     padding, dilation,   output_padding,
+                                   groups,       transposed, bits,    input_grad, weight_grad};
+  check_conv_int_backward(conv);
+  auto results = empty_conv_gradients(conv);
+  auto& [d_input, d_weight] = results;
+  if (grad.numel() == 0 || codes.numel() == 0) return {d_input.zero_(), d_weight.zero_()};
+  if (takes_depthwise(conv)) {
+    depthwise_gradients(conv, d_input, d_weight);
+    return results;
+  }
+  const bool narrow = takes_16_bits(conv);
+  const bool narrow_input = narrow && input_grad && !s16::data_prefers_float32(shape_of(conv));
+  const bool narrow_weight = narrow && weight_grad && !s16::weight_prefers_float32(shape_of(conv));
+  const bool wide_input = input_grad && !narrow_input;
+  const bool wide_weight = weight_grad && !narrow_weight;
+  const auto wide = conv_backward_float32(conv, wide_input, wide_weight);
+  if (wide_input) keep(std::get<0>(wide), d_input);
+  if (wide_weight) keep(std::get<1>(wide), d_weight);
+  if (!narrow_input && !narrow_weight) return results;
+  const at::Tensor rows = grad.to(at::kFloat).contiguous(at::MemoryFormat::ChannelsLast);
+  if (narrow_input) input_gradient_16(conv, rows, d_input);
+  if (narrow_weight) weight_gradient_16(conv, rows, d_weight);
+  return results;
+}
+
+}  // namespace
+
+TORCH_LIBRARY_IMPL(qat_ext, CPU, m) { m.impl("conv_int_backward", &conv_int_backward); }
+
+}  // namespace qat::ops

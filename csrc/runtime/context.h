@@ -1,0 +1,50 @@
+#pragma once
+// A plan at one batch size with its memory: everything is allocated when a context is made.
+
+#include "kernels/cpu/gemm_u8s8.h"
+#include "runtime/plan.h"
+
+namespace qat::runtime {
+
+// Used by one thread at a time. Model and plan must outlive it.
+class Context {
+ public:
+  // keep: no two values share memory, so that all of them can be read afterwards.
+  Context(const graph::Model& model, const Plan& plan, int64_t batch, bool keep);
+
+  int64_t batch() const { return batch_; }
+  // Data of graph input i, float32 where the value holds codes. Must stay until run() is over.
+  void set_input(size_t i, const std::byte* data);
+  const View& given(size_t i) const { return given_[i]; }
+  void run(int threads, MacCount& macs);
+  // Valid until the next run.
+  const View& output(size_t i) const;
+  const View& view(size_t slot) const { return views_[slot]; }
+  size_t arena_bytes() const { return arena_bytes_; }
+
+ private:
+  // Note [Slots]
+  // A slot's bytes lie in the arena, where slots that are never alive together share memory; or in
+  // a Tensor of the context, when a reference operator reads or writes it; or with the caller,
+  // for an input of the graph.
+  void find_owners();
+  void make_views();
+  void place_in_arena(bool keep);
+  void bind_steps();
+  void run_reference(const Step& step, MacCount& macs);
+
+  const graph::Model& model_;
+  const Plan& plan_;
+  const int64_t batch_;
+  const bool keep_;
+  enum class Owner : uint8_t { nobody, arena, tensor, reference_result, caller };
+  std::vector<Owner> owners_;
+  std::vector<View> views_;
+  std::vector<Tensor> tensors_;
+  std::vector<Bound> bound_;  // empty for steps of reference operators
+  std::vector<View> given_;   // per graph input
+  kernels::u8s8::AlignedBytes arena_;
+  size_t arena_bytes_ = 0;
+};
+
+}  // namespace qat::runtime
