@@ -4,10 +4,13 @@
 // The layer's own node takes the gradient with respect to v = acc * multiplier + bias and knows
 // nothing of what follows; the chain node turns the gradient of the chain's result into that of v,
 // gamma, beta and the residual in two passes over acc, from which it recomputes every mask, so that
-// nothing is saved that the layer does not keep anyway. Batch norm or an activation that is still
+// nothing is saved but the accumulator. Batch norm or an activation that is still
 // pending has a node as well, which serves readers of the intermediate tensor; the chain's end
 // reaches past it, unless somebody put a hook there.
 
+#include <ATen/TensorOperators.h>
+#include <ATen/ops/ones_like.h>
+#include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "insert/nodes_common.h"
@@ -32,9 +35,13 @@ struct ChainScalars {
   // Which gradients are wanted. AutogradContext::needs_input_grad counts edges, and absent operands
   // have none.
   bool gamma_grad, beta_grad, residual_grad, slope_grad;
+  // Where the accumulator is made again.
+  bool recomputed;
+  int64_t zero_point;
+  std::optional<ConvGeometry> geometry;
 };
 
-constexpr size_t kSavedCount = 12;
+constexpr size_t kSavedCount = 14;
 
 ChainScalars scalars_of(const Chain& chain, const Codes* to) {
   ChainScalars s{};
@@ -49,6 +56,11 @@ ChainScalars scalars_of(const Chain& chain, const Codes* to) {
   }
   s.quantized = to != nullptr;
   if (to != nullptr) s.format = to->format;
+  if (!chain.acc.defined()) {
+    s.recomputed = true;
+    s.zero_point = chain.layer->zero_point;
+    s.geometry = chain.layer->geometry;
+  }
   return s;
 }
 
@@ -66,7 +78,46 @@ variable_list tensors_of(const Chain& chain, const Codes* to) {
   }
   saved.push_back(to != nullptr ? to->scale : at::Tensor());
   saved.push_back(to != nullptr ? to->zero_point : at::Tensor());
+  const bool recomputed = !chain.acc.defined();
+  saved.push_back(recomputed ? chain.layer->codes : at::Tensor());
+  saved.push_back(recomputed ? chain.layer->weight : at::Tensor());
   return saved;
+}
+
+// Note [Compact chains]
+// What backward takes from a chain are v = acc * multiplier + bias, for the masks, and x_hat, both
+// of them affine in acc. So acc may be replaced by x_hat, or by v where there is no batch norm,
+// with the other expressed by it. As float16 that takes half of the memory; the relative rounding
+// of 2^-11 of each x_hat averages out in the sums and moves the masks of values at a border only.
+Chain half_precision(const Chain& chain) {
+  Chain image;  // of the affine map that makes what is kept
+  image.acc = chain.acc;
+  image.axis = chain.axis;
+  Chain compact = chain;
+  if (chain.batch_norm) {
+    ChainBatchNorm& bn = *compact.batch_norm;
+    image.multiplier = bn.xhat_multiplier;
+    image.bias = bn.xhat_bias;
+    compact.multiplier = chain.multiplier / bn.xhat_multiplier;
+    compact.bias = chain.bias - bn.xhat_bias * compact.multiplier;
+    bn.xhat_multiplier = at::ones_like(bn.xhat_multiplier);
+    bn.xhat_bias = at::zeros_like(bn.xhat_bias);
+  } else {
+    image.multiplier = chain.multiplier;
+    image.bias = chain.bias;
+    compact.multiplier = compact.bias = at::Tensor();
+  }
+  compact.acc = call::bn_act(image).to(at::kHalf);
+  return compact;
+}
+
+// The chain as it is kept for backward. What its neighbours may still read stays as it is.
+Chain kept(const Chain& chain, Outcome outcome) {
+  if (outcome == Outcome::pending || !chain.multiplier.defined()) return chain;
+  if (chain.save == SavedValue::float16) return half_precision(chain);
+  Chain compact = chain;
+  if (chain.save == SavedValue::recompute) compact.acc = at::Tensor();
+  return compact;
 }
 
 at::Tensor rebuild_residual(const ChainScalars& s, const variable_list& saved) {
@@ -77,7 +128,11 @@ at::Tensor rebuild_residual(const ChainScalars& s, const variable_list& saved) {
 
 Chain rebuild_chain(const ChainScalars& s, const variable_list& saved) {
   Chain chain;
-  chain.acc = saved[0];
+  if (s.recomputed) {
+    chain.acc = LayerSource{saved[12], saved[13], s.zero_point, s.geometry}.accumulate();
+  } else {
+    chain.acc = saved[0].to(at::kFloat);
+  }
   chain.multiplier = saved[1];
   chain.bias = saved[2];
   chain.slope = saved[3];
@@ -99,10 +154,11 @@ struct ChainNode : Function<ChainNode> {
                             const Chain& chain, const Nominal& nominal, Outcome outcome,
                             const QuantizeTo* to) {
     const Codes* target = outcome == Outcome::codes ? &to->target : nullptr;
-    auto saved = tensors_of(chain, target);
+    const Chain compact = kept(chain, outcome);
+    auto saved = tensors_of(compact, target);
     TORCH_INTERNAL_ASSERT(saved.size() == kSavedCount);
     ctx->save_for_backward(std::move(saved));
-    ChainScalars scalars = scalars_of(chain, target);
+    ChainScalars scalars = scalars_of(compact, target);
     const auto wanted = [](const OptionalTensor& t) { return t && t->requires_grad(); };
     scalars.gamma_grad = wanted(gamma);
     scalars.beta_grad = wanted(beta);
@@ -158,6 +214,11 @@ at::Tensor apply(const Chain& chain, const Nominal& nominal, Outcome outcome,
 }
 
 }  // namespace
+
+at::Tensor LayerSource::accumulate() const {
+  const Codes input{codes, {1.0f, static_cast<int32_t>(zero_point)}, {}, {}, {}};
+  return geometry ? call::conv_int(input, weight, *geometry) : call::linear_int(input, weight);
+}
 
 at::Tensor make_pending(Chain chain, const Nominal& nominal) {
   return apply(chain, nominal, Outcome::pending, nullptr);

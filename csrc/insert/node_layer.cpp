@@ -20,17 +20,30 @@ OptionalTensor optional(const at::Tensor& tensor) {
   return tensor.defined() ? OptionalTensor(tensor) : std::nullopt;
 }
 
+// Of a layer's result, what is not in its accumulator.
+struct LayerOutput {
+  int64_t axis;
+  Nominal nominal;
+  SavedValue save;
+  std::optional<ConvGeometry> geometry;
+};
+
 at::Tensor layer_output(const at::Tensor& acc, const at::Tensor& input, const QuantizedWeight& w,
-                        const OptionalTensor& bias, int64_t axis, const Nominal& nominal) {
+                        const OptionalTensor& bias, const LayerOutput& output) {
   auto payload = std::make_shared<Payload>();
   Chain chain;
   chain.acc = acc;
   // One rounding per channel: scale_x is a float32 already.
   chain.multiplier = w.scale * payload_of(input)->codes->params.scale;
   if (bias) chain.bias = bias->detach();
-  chain.axis = axis;
+  chain.axis = output.axis;
+  chain.save = output.save;
+  if (output.save == SavedValue::recompute) {
+    const Codes& codes = *payload_of(input)->codes;
+    chain.layer = LayerSource{codes.codes, w.codes, codes.params.zero_point, output.geometry};
+  }
   payload->chain = std::move(chain);
-  return make_like(std::move(payload), nominal, input.device());
+  return make_like(std::move(payload), output.nominal, input.device());
 }
 
 // Which of a layer's gradients somebody wants. AutogradContext::needs_input_grad counts edges, and
@@ -95,11 +108,13 @@ LinearGradients linear_backward_32(const variable_list& saved, const at::Tensor&
 struct ConvNode : Function<ConvNode> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& input, const at::Tensor& weight,
                             const OptionalTensor& bias, const QuantizedWeight& codes,
-                            const ConvGeometry& geometry, int64_t bits, bool channels_last) {
+                            const ConvGeometry& geometry, const NumericsRecipe& numerics,
+                            bool channels_last) {
     save_layer(ctx, input, weight, bias, codes);
-    ctx->saved_data["layer"] = Held<LayerBackward>::hold({geometry, bits});
+    ctx->saved_data["layer"] = Held<LayerBackward>::hold({geometry, numerics.backward_bits()});
     const at::Tensor acc = call::conv_int(*payload_of(input)->codes, codes.codes, geometry);
-    return layer_output(acc, input, codes, bias, 1, Nominal::dense(acc.sizes(), channels_last));
+    return layer_output(acc, input, codes, bias,
+                        {1, Nominal::dense(acc.sizes(), channels_last), numerics.save, geometry});
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
@@ -119,11 +134,12 @@ struct ConvNode : Function<ConvNode> {
 struct LinearNode : Function<LinearNode> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& input, const at::Tensor& weight,
                             const OptionalTensor& bias, const QuantizedWeight& codes,
-                            int64_t bits) {
+                            const NumericsRecipe& numerics) {
     save_layer(ctx, input, weight, bias, codes);
-    ctx->saved_data["bits"] = bits;
+    ctx->saved_data["bits"] = int64_t{numerics.backward_bits()};
     const at::Tensor acc = call::linear_int(*payload_of(input)->codes, codes.codes);
-    return layer_output(acc, input, codes, bias, acc.dim() - 1, Nominal::dense(acc.sizes(), false));
+    return layer_output(acc, input, codes, bias,
+                        {acc.dim() - 1, Nominal::dense(acc.sizes(), false), numerics.save, {}});
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     const auto saved = ctx->get_saved_variables();
@@ -143,18 +159,19 @@ struct LinearNode : Function<LinearNode> {
 }  // namespace
 
 at::Tensor conv_int(const at::Tensor& input, const at::Tensor& weight, const QuantizedWeight& codes,
-                    const at::Tensor& bias, const ConvGeometry& geometry, int64_t backward_bits) {
+                    const at::Tensor& bias, const ConvGeometry& geometry,
+                    const NumericsRecipe& numerics) {
   const auto is_channels_last = [](const at::Tensor& t) {
     return t.suggest_memory_format() != at::MemoryFormat::Contiguous;
   };
   const bool channels_last = is_channels_last(input) || is_channels_last(weight);
-  return ConvNode::apply(input, weight, optional(bias), codes, geometry, backward_bits,
-                         channels_last);
+  return ConvNode::apply(input, weight, optional(bias), codes, geometry, numerics, channels_last);
 }
 
 at::Tensor linear_int(const at::Tensor& input, const at::Tensor& weight,
-                      const QuantizedWeight& codes, const at::Tensor& bias, int64_t backward_bits) {
-  return LinearNode::apply(input, weight, optional(bias), codes, backward_bits);
+                      const QuantizedWeight& codes, const at::Tensor& bias,
+                      const NumericsRecipe& numerics) {
+  return LinearNode::apply(input, weight, optional(bias), codes, numerics);
 }
 
 }  // namespace qat::insert

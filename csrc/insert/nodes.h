@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "insert/quantized_tensor.h"
+#include "quantizers/recipe.h"
 
 namespace qat::insert {
 
@@ -45,18 +46,13 @@ struct QuantizedWeight {
   at::Tensor scale;  // float32[C]
 };
 
-struct ConvGeometry {
-  std::vector<int64_t> stride, padding, dilation, output_padding;
-  int64_t groups = 1;
-  bool transposed = false;
-};
-
 // The result is a pending chain over the accumulators. input: a quantized tensor of codes.
-// backward_bits: of the products in backward, 32 or 16 (conv_int_backward).
 at::Tensor conv_int(const at::Tensor& input, const at::Tensor& weight, const QuantizedWeight& codes,
-                    const at::Tensor& bias, const ConvGeometry& geometry, int64_t backward_bits);
+                    const at::Tensor& bias, const ConvGeometry& geometry,
+                    const NumericsRecipe& numerics);
 at::Tensor linear_int(const at::Tensor& input, const at::Tensor& weight,
-                      const QuantizedWeight& codes, const at::Tensor& bias, int64_t backward_bits);
+                      const QuantizedWeight& codes, const at::Tensor& bias,
+                      const NumericsRecipe& numerics);
 
 // ---- operators on codes
 // table: one entry per code, codes or float32; slope: float32 per code, d output / d x.

@@ -51,7 +51,7 @@ class Planner {
   Plan make() {
     plan_.sites.resize(trace_.nodes.size());
     plan_.value_quantizer.assign(trace_.values.size(), kNoQuantizer);
-    plan_.backward_bits = recipe_.numerics.backward_bits();
+    plan_.numerics = recipe_.numerics;
     count_readers();
     for (size_t i = 0; i < trace_.nodes.size(); ++i) classify(i);
     for (size_t i = trace_.nodes.size(); i-- > 0;) propagate(i);

@@ -40,7 +40,7 @@ struct Plan {
   std::unordered_set<std::string> layer_parameters;  // weights of integer layers
   // Quantizer of a value whose every reader sees codes, or kNoQuantizer.
   std::vector<int> value_quantizer;
-  int backward_bits = 32;  // NumericsRecipe
+  NumericsRecipe numerics;
 };
 
 // Note [What is quantized]

@@ -5,6 +5,7 @@
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/variable.h>
 
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -75,6 +76,29 @@ void keep_real(const at::Tensor& tensor, const at::Tensor& real, bool past_node)
                               NodeMark::of(tensor)};
 }
 
+// A weak pointer to an autograd node. torch counts nodes with shared_ptr up to 2.11, later with
+// intrusive_ptr.
+template <typename Pointer>
+struct WeakNode;
+
+template <typename Node>
+struct WeakNode<std::shared_ptr<Node>> {
+  explicit WeakNode(const std::shared_ptr<Node>& node) : pointer(node) {}
+  std::weak_ptr<Node> pointer;
+  bool is(const WeakNode& other) const {
+    return !pointer.owner_before(other.pointer) && !other.pointer.owner_before(pointer);
+  }
+};
+
+template <typename Node>
+struct WeakNode<c10::intrusive_ptr<Node>> {
+  explicit WeakNode(const c10::intrusive_ptr<Node>& node) : pointer(node) {}
+  c10::weak_intrusive_ptr<Node> pointer;
+  bool is(const WeakNode& other) const {
+    return pointer._unsafe_get_target() == other.pointer._unsafe_get_target();
+  }
+};
+
 bool has_hooks(const at::Tensor& tensor) {
   namespace impl = torch::autograd::impl;
   if (impl::get_autograd_meta(tensor) == nullptr) return false;
@@ -113,12 +137,23 @@ Payload* payload_of(const at::Tensor& tensor) {
   return impl != nullptr ? impl->payload_.get() : nullptr;
 }
 
+struct NodeMark::Reference {
+  using Pointer = std::remove_cvref_t<decltype(std::declval<at::Tensor>().grad_fn())>;
+  explicit Reference(const Pointer& pointer) : node(pointer) {}
+  WeakNode<Pointer> node;
+};
+
 NodeMark NodeMark::of(const at::Tensor& tensor) {
   NodeMark mark;
   if (const auto& node = tensor.grad_fn()) {
-    mark.node_ = c10::intrusive_ptr<c10::intrusive_ptr_target>(node);
+    mark.reference_ = std::make_shared<const Reference>(node);
   }
   return mark;
+}
+
+bool NodeMark::operator==(const NodeMark& other) const {
+  if (reference_ == nullptr || other.reference_ == nullptr) return reference_ == other.reference_;
+  return reference_->node.is(other.reference_->node);
 }
 
 void note_history(const at::Tensor& tensor) {

@@ -8,12 +8,14 @@
 
 #include <memory>
 #include <optional>
+#include <vector>
 
 #include "capture/site_keys.h"
 #include "insert/mode.h"
 #include "numerics/activation.h"
 #include "numerics/format.h"
 #include "numerics/qparams.h"
+#include "quantizers/recipe.h"
 
 namespace qat::insert {
 
@@ -33,6 +35,20 @@ struct ChainBatchNorm {
   bool through_statistics = false;
 };
 
+struct ConvGeometry {
+  std::vector<int64_t> stride, padding, dilation, output_padding;
+  int64_t groups = 1;
+  bool transposed = false;
+};
+
+// How a chain's accumulator was made, for making it again.
+struct LayerSource {
+  at::Tensor codes, weight;
+  int64_t zero_point = 0;
+  std::optional<ConvGeometry> geometry;  // absent: a linear layer
+  at::Tensor accumulate() const;
+};
+
 // act(acc * multiplier[c] + bias[c] + residual), not evaluated yet (docs/numerics.md, 7 to 10).
 struct Chain {
   at::Tensor acc;               // float32
@@ -44,6 +60,8 @@ struct Chain {
   at::Tensor residual;  // QuantizedTensor of codes, or a real tensor; undefined: none
   numerics::Activation activation;
   at::Tensor slope;  // PReLU
+  SavedValue save = SavedValue::float32;
+  std::optional<LayerSource> layer;  // set where save is recompute
   bool plain() const {
     return !batch_norm && !residual.defined() && !slope.defined() &&
            activation.kind == numerics::ActivationKind::none;
@@ -58,14 +76,12 @@ Chain real_chain(at::Tensor real);
 // An autograd node to compare with, whose address is not reused meanwhile; empty: no history.
 class NodeMark {
  public:
-  NodeMark() : node_(c10::intrusive_ptr<c10::intrusive_ptr_target>()) {}
   static NodeMark of(const at::Tensor& tensor);  // its grad_fn
-  bool operator==(const NodeMark& other) const {
-    return node_._unsafe_get_target() == other.node_._unsafe_get_target();
-  }
+  bool operator==(const NodeMark& other) const;
 
  private:
-  c10::weak_intrusive_ptr<c10::intrusive_ptr_target> node_;
+  struct Reference;
+  std::shared_ptr<const Reference> reference_;
 };
 
 // Quantized tensors that to the model share memory. A write through one outdates the others.

@@ -45,8 +45,7 @@ at::Tensor Session::conv(Call& call) {
   const auto codes = quantized_weight(weight, call.site->weight, g.transposed ? 1 : 0,
                                       g.transposed ? g.groups : 1);
   const at::Tensor bias = tensor_argument(call.arguments, parsed.bias);
-  const at::Tensor layer =
-      conv_int(codes_operand(call, 0), weight, codes, bias, g, plan_.backward_bits);
+  const at::Tensor layer = conv_int(codes_operand(call, 0), weight, codes, bias, g, plan_.numerics);
   if (call.site->output == kNoQuantizer) return layer;
   return outcome(call, chain_of(layer, true), Nominal::like(layer));
 }
@@ -58,7 +57,7 @@ at::Tensor Session::linear(Call& call) {
   const auto codes = quantized_weight(weight, call.site->weight, 0, 1);
   const at::Tensor bias = tensor_argument(call.arguments, parsed.bias);
   const at::Tensor layer =
-      linear_int(codes_operand(call, parsed.input), weight, codes, bias, plan_.backward_bits);
+      linear_int(codes_operand(call, parsed.input), weight, codes, bias, plan_.numerics);
   if (call.site->output == kNoQuantizer) return layer;
   return outcome(call, chain_of(layer, true), Nominal::like(layer));
 }

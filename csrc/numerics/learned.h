@@ -18,11 +18,11 @@ struct LearnedTerms {
   Reals scale, zero_point;
 };
 
-// grad: of the result; product: x * inverse_scale; code: of x, before and after clamping equal where
-// `passes`; NaN in x contributes nothing.
+// grad: of the result; product: x * inverse_scale; code: of x, before and after clamping equal
+// where `passes`; NaN in x contributes nothing.
 template <typename Reals, typename Truth>
-QAT_INLINE LearnedTerms<Reals> learned_terms(Reals grad, Reals product, Reals code,
-                                             Reals zero_code, Truth passes) {
+QAT_INLINE LearnedTerms<Reals> learned_terms(Reals grad, Reals product, Reals code, Reals zero_code,
+                                             Truth passes) {
   const Reals none{};
   const Reals centred = add(code, -zero_code);
   const Reals slope = passes ? add(centred, -product) : centred;

@@ -1,5 +1,7 @@
 #include "ops/check_quantize.h"
 
+#include <cmath>
+
 #include "numerics/format.h"
 
 namespace qat::ops {
@@ -7,6 +9,26 @@ namespace qat::ops {
 void check_bits(const char* op, int64_t bits) {
   TORCH_CHECK_VALUE(bits >= numerics::kMinBits && bits <= numerics::kMaxBits, op,
                     ": bits: expected an integer from 2 to 8, got ", bits, ".");
+}
+
+void check_fake_quantize_learned(const char* op, const LearnedArguments& a) {
+  check_floating(op, "x", a.x);
+  TORCH_CHECK_VALUE(a.axis >= -1, op,
+                    ": axis: expected -1 (one scale) or an axis from the front, got ", a.axis, ".");
+  const c10::SymInt channels = a.axis == -1 ? 1 : a.x.sym_size(check_axis(op, a.x, a.axis));
+  check_per_channel(op, "scale", a.scale, a.x, channels, true);
+  check_per_channel(op, "zero_point", a.zero_point, a.x, a.scale.sym_numel(), false);
+  check_code_range(op, a.quant_min, a.quant_max);
+  TORCH_CHECK_VALUE(std::isfinite(a.grad_scale), op, ": grad_scale: expected a finite number, got ",
+                    a.grad_scale, ".");
+}
+
+void check_fake_quantize_learned_backward(const at::Tensor& grad, const LearnedArguments& a) {
+  constexpr const char* kOp = "fake_quantize_learned_backward";
+  check_fake_quantize_learned(kOp, a);
+  check_floating(kOp, "grad", grad);
+  check_device(kOp, "grad", grad, a.x);
+  check_same_sizes(kOp, "grad", grad, a.x);
 }
 
 void check_choose_qparams(const at::Tensor& min, const at::Tensor& max, int64_t bits,

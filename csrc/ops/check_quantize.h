@@ -23,6 +23,16 @@ inline void check_fake_quantize_backward(const at::Tensor& grad, const at::Tenso
   check_same_sizes(kOp, "grad", grad, x);
 }
 
+// The arguments of both operators but the gradient.
+struct LearnedArguments {
+  const at::Tensor &x, &scale, &zero_point;
+  int64_t axis, quant_min, quant_max;
+  double grad_scale;
+};
+void check_fake_quantize_learned(const char* op, const LearnedArguments& arguments);
+void check_fake_quantize_learned_backward(const at::Tensor& grad,
+                                          const LearnedArguments& arguments);
+
 inline void check_dequantize(const at::Tensor& codes, const at::Tensor& scale,
                              const at::Tensor& zero_point, int64_t axis) {
   check_codes("dequantize", "codes", codes);

@@ -18,6 +18,18 @@ TORCH_LIBRARY(qat_ext, m) {
       "int axis, int quant_min, int quant_max) -> Tensor",
       tags);
 
+  // The same with a zero point in float32 that is learned as the scale is (rule 13): rounded and
+  // clamped to a code, then rules 2 and 3. The gradients of scale and zero_point, shaped like them,
+  // are multiplied by grad_scale.
+  m.def(
+      "fake_quantize_learned(Tensor x, Tensor scale, Tensor zero_point, *, int axis, "
+      "int quant_min, int quant_max, float grad_scale) -> Tensor",
+      tags);
+  m.def(
+      "fake_quantize_learned_backward(Tensor grad, Tensor x, Tensor scale, Tensor zero_point, *, "
+      "int axis, int quant_min, int quant_max, float grad_scale) -> (Tensor, Tensor, Tensor)",
+      tags);
+
   // Rules 2 and 3 on their own.
   m.def(
       "quantize(Tensor x, Tensor scale, Tensor zero_point, *, int axis, int quant_min, "

@@ -135,10 +135,16 @@ FreezeSchedule freeze_from(const json& object, FreezeSchedule f) {
   return f;
 }
 
+const std::vector<std::pair<const char*, SavedValue>> kSavedValues = {
+    {"float32", SavedValue::float32},
+    {"float16", SavedValue::float16},
+    {"recompute", SavedValue::recompute}};
+
 NumericsRecipe numerics_from(const json& object, NumericsRecipe n) {
   Section section(object, "recipe.numerics");
   section.choice("backward", n.backward,
                  {{"float32", GradientType::float32}, {"int16", GradientType::int16}});
+  section.choice("save", n.save, kSavedValues);
   section.finish();
   return n;
 }
@@ -197,21 +203,22 @@ json Recipe::to_json() const {
     if (rule.activation_bits) entry["activation_bits"] = *rule.activation_bits;
     rule_list.push_back(std::move(entry));
   }
-  return {
-      {"name", name},
-      {"target", target == Target::x86 ? "x86" : "tensorrt"},
-      {"weights",
-       {{"bits", weights.bits},
-        {"granularity", weights.granularity == Granularity::channel ? "channel" : "tensor"},
-        {"power_of_two", weights.power_of_two}}},
-      {"activations",
-       {{"bits", activations.bits},
-        {"symmetric", activations.symmetric},
-        {"power_of_two", activations.power_of_two},
-        {"momentum", activations.momentum}}},
-      {"rules", rule_list},
-      {"freeze", {{"batch_norm", freeze.batch_norm}, {"ranges", freeze.ranges}}},
-      {"numerics", {{"backward", numerics.backward == GradientType::int16 ? "int16" : "float32"}}}};
+  return {{"name", name},
+          {"target", target == Target::x86 ? "x86" : "tensorrt"},
+          {"weights",
+           {{"bits", weights.bits},
+            {"granularity", weights.granularity == Granularity::channel ? "channel" : "tensor"},
+            {"power_of_two", weights.power_of_two}}},
+          {"activations",
+           {{"bits", activations.bits},
+            {"symmetric", activations.symmetric},
+            {"power_of_two", activations.power_of_two},
+            {"momentum", activations.momentum}}},
+          {"rules", rule_list},
+          {"freeze", {{"batch_norm", freeze.batch_norm}, {"ranges", freeze.ranges}}},
+          {"numerics",
+           {{"backward", numerics.backward == GradientType::int16 ? "int16" : "float32"},
+            {"save", kSavedValues.at(static_cast<size_t>(numerics.save)).first}}}};
 }
 
 }  // namespace qat

@@ -14,6 +14,7 @@ namespace qat {
 enum class Target { x86, tensorrt };  // unsigned affine, or signed symmetric activations
 enum class Granularity { tensor, channel };
 enum class GradientType { float32, int16 };
+enum class SavedValue { float32, float16, recompute };
 
 struct WeightRecipe {
   int bits = 8;
@@ -56,6 +57,10 @@ struct NumericsRecipe {
   // Products of the conv and linear layers' gradients; int16 rounds the incoming gradient
   // (Note [16-bit gradients]).
   GradientType backward = GradientType::float32;
+  // What stays for backward of an integer layer behind which batch norm, activation and quantizer
+  // follow, beside its codes: its accumulator, the normalised accumulator as float16, or nothing
+  // (the layer runs again).
+  SavedValue save = SavedValue::float32;
   int backward_bits() const { return backward == GradientType::int16 ? 16 : 32; }
   bool operator==(const NumericsRecipe&) const = default;
 };

@@ -20,6 +20,7 @@ import statistics
 import subprocess
 import sys
 import time
+import weakref
 from collections.abc import Callable
 from types import ModuleType
 from typing import cast
@@ -37,7 +38,15 @@ VARIANTS = (
     "torch.ao",
     "qat_ext",
     "qat_ext int16",
+    "qat_ext float16 saved",
+    "qat_ext int16 recompute",
 )
+NUMERICS = {
+    "qat_ext": {},
+    "qat_ext int16": {"backward": "int16"},
+    "qat_ext float16 saved": {"save": "float16"},
+    "qat_ext int16 recompute": {"backward": "int16", "save": "recompute"},
+}
 MODELS = (
     "resnet18",
     "mobilenet_v2",
@@ -94,9 +103,7 @@ def build(variant: str, name: str, example: torch.Tensor) -> nn.Module:
         return model.train()
     import qat_ext as qat
 
-    backward = "int16" if variant == "qat_ext int16" else "float32"
-    recipe = {"numerics": {"backward": backward}}
-    return qat.prepare(model, example, recipe=recipe).train()
+    return qat.prepare(model, example, recipe={"numerics": NUMERICS[variant]}).train()
 
 
 PHASES = ("forward", "backward", "optimizer")
@@ -165,15 +172,46 @@ def measure_memory(arguments: argparse.Namespace) -> None:
     with open("/proc/self/clear_refs", "w", encoding="ascii") as peak:
         peak.write("5")
     step()
-    print(json.dumps(resident("VmHWM") - before))
+    peak_mib = resident("VmHWM") - before
+    model = build(variant, arguments.model, inputs)
+    print(json.dumps({"peak_mib": peak_mib, "saved_mib": saved_mib(variant, model, inputs)}))
 
 
-def peak_memory(variant: str, arguments: argparse.Namespace) -> float:
+class Packed:
+    """What the graph holds instead of a saved tensor, as long as the node lives."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.tensor = tensor
+
+
+def saved_mib(variant: str, model: nn.Module, inputs: torch.Tensor) -> float:
+    """Distinct memory that a forward keeps for backward, less parameters and inputs."""
+    alive: weakref.WeakSet[Packed] = weakref.WeakSet()
+
+    def pack(tensor: torch.Tensor) -> Packed:
+        packed = Packed(tensor)
+        alive.add(packed)
+        return packed
+
+    with (
+        torch.autocast("cpu", dtype=torch.bfloat16, enabled=variant == "bf16 autocast"),
+        torch.autograd.graph.saved_tensors_hooks(pack, lambda packed: packed.tensor),
+    ):
+        output = model(inputs)
+    storages = [packed.tensor.untyped_storage() for packed in alive]
+    sizes = {storage.data_ptr(): storage.nbytes() for storage in storages}
+    owned = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), inputs)}
+    del output
+    return sum(size for address, size in sizes.items() if address not in owned) / 2**20
+
+
+def memory(variant: str, arguments: argparse.Namespace) -> dict[str, float]:
     command = [sys.executable, __file__, "--memory-of", variant, "--model", arguments.model]
     command += ["--batch", str(arguments.batch), "--size", str(arguments.size)]
     command += ["--threads", str(arguments.threads)]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
-    return float(result.stdout.splitlines()[-1])
+    found: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
+    return {name: round(mib, 1) for name, mib in found.items()}
 
 
 def parse() -> argparse.Namespace:
@@ -235,8 +273,8 @@ def main() -> None:
         figures[variant] = row = {
             "milliseconds": round(statistics.median(whole) * 1e3, 1),
             "ratio": round(statistics.median(ratios), 3),
-            "peak_mib": round(peak_memory(variant, arguments), 1),
         } | {phase: round(statistics.median(each) * 1e3, 1) for phase, each in phases}
+        row |= memory(variant, arguments)
         print(f"{arguments.model} batch {arguments.batch} {variant}: {row}")
     if arguments.json:
         with open(arguments.json, "w", encoding="utf-8") as file:

@@ -4,13 +4,13 @@
 // takes longer than the element's own two loads.
 
 #include "kernels/cpu/chain_stages.h"
-#include "kernels/cpu/vector.h"
+#include "kernels/cpu/row_sums.h"
 
 namespace qat::kernels::QAT_CPU_CAPABILITY {
 
 // Rows that pass before the next register of channels begins: few enough for the second-level
 // cache to hold them at the widest tile.
-constexpr int64_t kRowsOfColumn = 16;
+constexpr int64_t kRowsOfColumn = kRowsOfSum;
 
 // Calls run(lanes, i, j, rows): lanes (a WholeVector, or an int64_t below kLanes) channels from j
 // on, whose elements begin at i, i + width, ... The order of rows within a column is ascending.
@@ -36,13 +36,6 @@ QAT_INLINE void for_each_column(int64_t begin, int64_t end, int64_t width, Run r
 constexpr int64_t kFetchAhead = 8192;
 
 QAT_INLINE void prefetch(const float* at) { __builtin_prefetch(at + kFetchAhead); }
-
-template <typename Lanes>
-QAT_INLINE void add_to(double* sums, FloatVector terms, Lanes lanes) {
-  alignas(kVectorBytes) float each[kLanes];
-  store(each, terms);
-  for (int64_t k = 0; k < lanes; ++k) sums[k] += static_cast<double>(each[k]);
-}
 
 // How the residual is read; both types of codes are one case.
 enum class ResidualForm { none, float32, codes };

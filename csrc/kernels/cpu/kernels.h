@@ -108,7 +108,7 @@ struct KernelTable {
   // Elements begin..end of a chain. keys null: not observed.
   void (*chain_quantize)(const Chain&, int64_t begin, int64_t end, uint8_t* codes, RangeKeys* keys);
   void (*chain_float)(const Chain&, int64_t begin, int64_t end, float* out);
-  // Adds v - shift and its square, v = acc * multiplier + bias (+ residual).
+  // Adds v - shift and its square, v = acc * multiplier + bias.
   void (*chain_statistics)(const Chain&, const float* shift, int64_t begin, int64_t end,
                            double* sum, double* sum_of_squares);
   void (*chain_backward_sums)(const ChainBackward&, int64_t begin, int64_t end, const ChainSums&);

@@ -9,9 +9,11 @@ namespace {
 // Calls run(parameters, i, lanes) for each register of elements i..i+lanes; lanes is a WholeVector
 // or, at the end of a tile, an int64_t. A uniform quantizer's parameters stay in registers.
 template <typename Run>
-QAT_INLINE void for_each_vector(const Quantizer& q, int64_t n, Run run) {
+QAT_INLINE void for_each_vector(const Quantizer& quantizer, int64_t n, Run run) {
+  const Quantizer q = quantizer;  // whose address the stores of `run` cannot know
+  const CodeEnds ends(q);
   if (q.width == 1) {
-    const CodeVectors parameters(q);
+    const CodeVectors parameters(q, ends);
     int64_t i = 0;
     for (; i + kLanes <= n; i += kLanes) run(parameters, i, WholeVector{});
     if (i < n) run(parameters, i, n - i);
@@ -21,9 +23,9 @@ QAT_INLINE void for_each_vector(const Quantizer& q, int64_t n, Run run) {
     const int64_t m = n - i < q.width ? n - i : q.width;
     int64_t j = 0;
     for (; j + kLanes <= m; j += kLanes) {
-      run(CodeVectors(q, j, WholeVector{}), i + j, WholeVector{});
+      run(CodeVectors(q, ends, j, WholeVector{}), i + j, WholeVector{});
     }
-    if (j < m) run(CodeVectors(q, j, m - j), i + j, m - j);
+    if (j < m) run(CodeVectors(q, ends, j, m - j), i + j, m - j);
   }
 }
 
@@ -39,7 +41,7 @@ QAT_INLINE void with_streaming(bool streams, Run run) {
 
 void quantize(const Quantizer& q, const float* x, uint8_t* codes, int64_t n) {
   for_each_vector(q, n, [=](const CodeVectors& parameters, int64_t i, auto lanes) {
-    store(codes + i, to_bytes(parameters.quantize(load<FloatVector>(x + i, lanes))), lanes);
+    store_codes(codes + i, parameters.quantize(load<FloatVector>(x + i, lanes)), lanes);
   });
 }
 

@@ -22,6 +22,8 @@ constexpr int64_t kLanes = kVectorBytes / 4;
 
 using FloatVector = float __attribute__((vector_size(kVectorBytes)));
 using IntVector = int32_t __attribute__((vector_size(kVectorBytes)));
+using HalfVector = float __attribute__((vector_size(kVectorBytes / 2)));
+using DoubleVector = double __attribute__((vector_size(kVectorBytes)));
 using ByteVector = uint8_t __attribute__((vector_size(kLanes)));
 
 // The first `n` lanes; the others are zero. n == kLanes compiles to one unaligned load.
@@ -80,8 +82,38 @@ QAT_INLINE void store_result(float* to, FloatVector v, Lanes lanes) {
   }
 }
 
+// Intrinsics where GCC 12 would convert lane by lane.
 QAT_INLINE IntVector load_codes(const uint8_t* from, int64_t n = kLanes) {
-  return __builtin_convertvector(load<ByteVector>(from, n), IntVector);
+  const auto codes = load<ByteVector>(from, n);
+#if defined(__AVX512F__)
+  return reinterpret_cast<IntVector>(_mm512_cvtepu8_epi32(reinterpret_cast<__m128i>(codes)));
+#elif defined(__AVX2__)
+  int64_t eight;
+  __builtin_memcpy(&eight, &codes, sizeof eight);
+  return reinterpret_cast<IntVector>(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(eight)));
+#else
+  return __builtin_convertvector(codes, IntVector);
+#endif
+}
+
+QAT_INLINE void store_codes(uint8_t* to, IntVector codes, int64_t n = kLanes) {
+#if defined(__AVX512F__)
+  const auto vector = reinterpret_cast<__m512i>(codes);
+  store(to, reinterpret_cast<ByteVector>(_mm512_cvtepi32_epi8(vector)), n);
+#elif defined(__AVX2__)
+  // The low byte of each lane to the front of its half, then the halves together.
+  const __m256i order = _mm256_broadcastsi128_si256(
+      _mm_setr_epi8(0, 4, 8, 12, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1));
+  const __m256i bytes = _mm256_shuffle_epi8(reinterpret_cast<__m256i>(codes), order);
+  const __m128i both =
+      _mm_unpacklo_epi32(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1));
+  const int64_t eight = _mm_cvtsi128_si64(both);
+  ByteVector packed;
+  __builtin_memcpy(&packed, &eight, sizeof packed);
+  store(to, packed, n);
+#else
+  store(to, __builtin_convertvector(codes, ByteVector), n);
+#endif
 }
 
 }  // namespace qat::kernels::QAT_CPU_CAPABILITY

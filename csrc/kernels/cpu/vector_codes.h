@@ -34,7 +34,7 @@ QAT_INLINE float least_rounding_to(float end) {
   return static_cast<int32_t>(end) % 2 == 0 ? tie : std::nextafter(tie, end);
 }
 
-// The ends of the codes, for all elements.
+// The ends of the codes, for all elements. To be made outside of the loops.
 struct CodeEnds {
   explicit CodeEnds(const Quantizer& q)
       : quant_min(numerics::splat<FloatVector>(q.quant_min)),
@@ -49,20 +49,20 @@ struct CodeEnds {
 // The parameters of one register of elements.
 struct CodeVectors {
   template <typename Lanes>
-  CodeVectors(const Quantizer& q, int64_t j, Lanes lanes)
+  CodeVectors(const Quantizer& q, const CodeEnds& ends_of_q, int64_t j, Lanes lanes)
       : scale(load<FloatVector>(q.scale + j, lanes)),
         inverse_scale(load<FloatVector>(q.inverse_scale + j, lanes)),
         zero_point(load<IntVector>(q.zero_point + j, lanes)),
         zero_code(to_floats(zero_point)),
-        ends(q) {}
+        ends(ends_of_q) {}
 
   // One parameter for all elements.
-  explicit CodeVectors(const Quantizer& q)
+  CodeVectors(const Quantizer& q, const CodeEnds& ends_of_q)
       : scale(numerics::splat<FloatVector>(*q.scale)),
         inverse_scale(numerics::splat<FloatVector>(*q.inverse_scale)),
         zero_point(IntVector{} + *q.zero_point),
         zero_code(to_floats(zero_point)),
-        ends(q) {}
+        ends(ends_of_q) {}
 
   // The code before rounding and clamping.
   __attribute__((always_inline)) FloatVector position(FloatVector x) const {
@@ -88,15 +88,7 @@ struct CodeVectors {
   FloatVector scale, inverse_scale;
   IntVector zero_point;
   FloatVector zero_code;
-  CodeEnds ends;
+  const CodeEnds& ends;  // a copy would be written to the stack for each register
 };
-
-QAT_INLINE ByteVector to_bytes(IntVector codes) {
-#if defined(__AVX512F__)
-  return reinterpret_cast<ByteVector>(_mm512_cvtepi32_epi8(reinterpret_cast<__m512i>(codes)));
-#else
-  return __builtin_convertvector(codes, ByteVector);
-#endif
-}
 
 }  // namespace qat::kernels::QAT_CPU_CAPABILITY

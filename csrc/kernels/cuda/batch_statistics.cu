@@ -17,12 +17,12 @@ __device__ __forceinline__ float shift_of(const ChannelChain& chain, int64_t cha
 __global__ void __launch_bounds__(kThreads)
     sum(ChannelChain chain, ColumnBlocks g, double* columns) {
   sum_columns<kSums>(g, columns, [&](int64_t c) {
-    const auto shift = static_cast<double>(shift_of(chain, c));
-    return [&chain, c, shift](int64_t i, double* sums) {
-      const auto value = static_cast<double>(value_before_residual(chain, chain.acc[i], c));
-      const double difference = value - shift;
-      sums[0] += difference;
-      sums[1] += difference * difference;
+    const float shift = shift_of(chain, c);
+    return [&chain, c, shift](int64_t i, float* sums) {
+      const float value = value_before_residual(chain, chain.acc[i], c);
+      const float difference = numerics::add(value, -shift);
+      sums[0] = numerics::add(sums[0], difference);
+      sums[1] = numerics::add(sums[1], numerics::mul(difference, difference));
     };
   });
 }

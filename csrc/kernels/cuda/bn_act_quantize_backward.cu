@@ -43,15 +43,15 @@ template <int kSums>
 __global__ void __launch_bounds__(kThreads) sum(BackwardChain b, ColumnBlocks g, double* columns) {
   const QuantizerReader reader(b.chain.quantizer);
   sum_columns<kSums>(g, columns, [&](int64_t c) {
-    return [&b, &reader, c](int64_t i, double* sums) {
+    return [&b, &reader, c](int64_t i, float* sums) {
       const auto s = load_stretch<1>(b.chain, i, c);
       const float value = s.value[0];
       const float through = passed(b.chain, reader, value, b.grad[i], c);
       const float dy = numerics::mul(through, slope_at(b.chain, value, c));
-      sums[0] += static_cast<double>(dy);
-      sums[1] += static_cast<double>(numerics::mul(dy, xhat_at(b, s.acc[0], c)));
+      sums[0] = numerics::add(sums[0], dy);
+      sums[1] = numerics::add(sums[1], numerics::mul(dy, xhat_at(b, s.acc[0], c)));
       if constexpr (kSums == 3) {
-        sums[2] += value < 0.0f ? static_cast<double>(numerics::mul(through, value)) : 0.0;
+        sums[2] = numerics::add(sums[2], value < 0.0f ? numerics::mul(through, value) : 0.0f);
       }
     };
   });

@@ -115,6 +115,28 @@ struct SumWorkspace {
 void batch_statistics(const ChannelChain&, const ColumnBlocks&, const SumWorkspace&, float* mean,
                       float* variance, cudaStream_t);
 
+// Sums per tensor or per channel over `stretches`, each of of_stretch.total elements. Either
+// channels lie innermost in the only stretch, or stretches belong to `channels` in turn.
+struct LearnedBlocks {
+  ColumnBlocks of_stretch;
+  int64_t stretches = 1, channels = 1;
+  // The blocks of all stretches, as far as their number and their columns go.
+  constexpr ColumnBlocks all() const {
+    return {of_stretch.channels, of_stretch.width, stretches * of_stretch.count, 0, 0};
+  }
+};
+// scale, zero_point: `count` entries.
+struct LearnedGradients {
+  float *x, *scale, *zero_point;
+  int64_t count;
+  double grad_scale;
+};
+void learned_zero_codes(const float* zero_point, int64_t n, float quant_min, float quant_max,
+                        int32_t* codes, cudaStream_t);
+void fake_quantize_learned_backward(const ChannelQuantizer&, const LearnedBlocks&,
+                                    const float* grad, const float* x, const SumWorkspace&,
+                                    const LearnedGradients&, cudaStream_t);
+
 // The quantities of the backward pass (schema of bn_act_quantize_backward).
 struct BackwardChain {
   ChannelChain chain;

@@ -45,14 +45,41 @@ __device__ __forceinline__ void for_each_column(const ColumnBlocks& g, const Bod
   }
 }
 
-// open(channel) returns add(element, sums); columns: [blocks, kSums, width].
+// Adds a column of one block as kernels/cpu/row_sums.h does: float sums over 16 rows, then double;
+// an unfinished last row is on its own. add(element, sums) gets each element j, j + width, ...
+constexpr int64_t kRowsOfSum = 16;
+
+template <int kSums, typename Add>
+__device__ __forceinline__ void sum_column(int64_t width, int64_t j, int64_t n, double* sums,
+                                           const Add& add) {
+  float group[kSums] = {};
+  const auto flush = [&] {
+#pragma unroll
+    for (int s = 0; s < kSums; ++s) {
+      sums[s] += static_cast<double>(group[s]);
+      group[s] = 0.0f;
+    }
+  };
+  const int64_t whole = quotient_of(n, width);
+  int64_t row = 0;
+  for (int64_t i = j; i < n; i += width) {
+    if (row == whole) flush();
+    add(i, group);
+    if (++row % kRowsOfSum == 0) flush();
+  }
+  flush();
+}
+
+// open(channel) returns add(element, float sums); columns: [blocks, kSums, width].
 template <int kSums, typename Open>
 __device__ __forceinline__ void sum_columns(const ColumnBlocks& g, double* columns,
                                             const Open& open) {
   for_each_column(g, [&](int64_t block, int64_t j, int64_t c, int64_t first, int64_t end) {
     double sums[kSums] = {};
     const auto add = open(c);
-    for (int64_t i = first; i < end; i += g.width) add(i, sums);
+    const int64_t begin = first - j;
+    sum_column<kSums>(g.width, j, end - begin, sums,
+                      [&](int64_t i, float* group) { add(begin + i, group); });
 #pragma unroll
     for (int s = 0; s < kSums; ++s) columns[(block * kSums + s) * g.width + j] = sums[s];
   });

@@ -8,6 +8,8 @@ namespace {
 constexpr const char* kOperators[] = {
     "fake_quantize",
     "fake_quantize_backward",
+    "fake_quantize_learned",
+    "fake_quantize_learned_backward",
     "quantize",
     "dequantize",
     "observe_minmax_",

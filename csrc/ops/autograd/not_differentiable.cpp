@@ -15,6 +15,7 @@ void below_autograd(const c10::OperatorHandle& op, c10::DispatchKeySet keys,
 
 constexpr const char* kOperators[] = {
     "fake_quantize_backward",
+    "fake_quantize_learned_backward",
     "quantize",
     "dequantize",
     "observe_minmax_",

@@ -1,6 +1,7 @@
 #include "ops/cpu/elementwise.h"
 
 #include <ATen/Parallel.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/empty_strided.h>
 
 #include <algorithm>
@@ -74,8 +75,8 @@ void for_each_element_range(const MemoryLayout& layout, const at::Tensor& scale,
     arrays = repeat_parameters(arrays, tile);
   }
   Quantizer q{arrays.scale.data(),           arrays.inverse_scale.data(),
-                    arrays.zero_point.data(),      static_cast<float>(quant_min),
-                    static_cast<float>(quant_max), tile.width};
+              arrays.zero_point.data(),      static_cast<float>(quant_min),
+              static_cast<float>(quant_max), tile.width};
   if (uniform || layout.inner == 1) {
     const int64_t step = uniform ? kUniformStep : tile.width;
     q.streams = should_stream(total, step, streamed);
@@ -94,6 +95,20 @@ void for_each_element_range(const MemoryLayout& layout, const at::Tensor& scale,
       run(at_channel(q, i % layout.channels), i * layout.inner, layout.inner);
     }
   });
+}
+
+at::Tensor fake_quantized(const at::Tensor& x, const at::Tensor& scale,
+                          const at::Tensor& zero_point, int64_t axis, int64_t quant_min,
+                          int64_t quant_max) {
+  auto result = at::empty_like(x, x.options().dtype(at::kFloat));
+  const auto real = float_like(x, result);
+  const float* in = real.const_data_ptr<float>();
+  float* out = result.mutable_data_ptr<float>();
+  for_each_element_range(memory_layout(result, axis), scale, zero_point, quant_min, quant_max, out,
+                         [=](const kernels::Quantizer& q, int64_t begin, int64_t count) {
+                           kernels::kernels().fake_quantize(q, in + begin, out + begin, count);
+                         });
+  return result.to(x.scalar_type());
 }
 
 }  // namespace qat::ops

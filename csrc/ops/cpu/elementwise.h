@@ -43,6 +43,11 @@ void for_each_element_range(
     int64_t quant_min, int64_t quant_max, const float* streamed,
     const std::function<void(const kernels::Quantizer&, int64_t begin, int64_t count)>& run);
 
+// Rules 2 and 3 over x, whose arguments were checked. zero_point: int32.
+at::Tensor fake_quantized(const at::Tensor& x, const at::Tensor& scale,
+                          const at::Tensor& zero_point, int64_t axis, int64_t quant_min,
+                          int64_t quant_max);
+
 // One vector of scales per channel and what follows from it.
 QuantizerArrays read_parameters(const at::Tensor& scale, const at::Tensor& zero_point);
 // Each parameter repeated to fill the tile.

@@ -7,29 +7,17 @@
 namespace qat::ops {
 namespace {
 
-at::Tensor float_output(const at::Tensor& x) {
-  return at::empty_like(x, x.options().dtype(at::kFloat));
-}
-
 at::Tensor fake_quantize(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& zero_point,
                          int64_t axis, int64_t quant_min, int64_t quant_max) {
   check_fake_quantize("fake_quantize", x, scale, zero_point, axis, quant_min, quant_max);
-  auto result = float_output(x);
-  const auto real = float_like(x, result);
-  const float* in = real.const_data_ptr<float>();
-  float* out = result.mutable_data_ptr<float>();
-  for_each_element_range(memory_layout(result, axis), scale, zero_point, quant_min, quant_max, out,
-                         [=](const kernels::Quantizer& q, int64_t begin, int64_t count) {
-                           kernels::kernels().fake_quantize(q, in + begin, out + begin, count);
-                         });
-  return result.to(x.scalar_type());
+  return fake_quantized(x, scale, zero_point, axis, quant_min, quant_max);
 }
 
 at::Tensor fake_quantize_backward(const at::Tensor& grad, const at::Tensor& x,
                                   const at::Tensor& scale, const at::Tensor& zero_point,
                                   int64_t axis, int64_t quant_min, int64_t quant_max) {
   check_fake_quantize_backward(grad, x, scale, zero_point, axis, quant_min, quant_max);
-  auto result = float_output(x);
+  auto result = at::empty_like(x, x.options().dtype(at::kFloat));
   const auto real = float_like(x, result);
   const auto gradient = float_like(grad, result);
   const float* in = real.const_data_ptr<float>();

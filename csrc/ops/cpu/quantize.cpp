@@ -14,8 +14,8 @@ at::Tensor quantize(const at::Tensor& x, const at::Tensor& scale, const at::Tens
   const auto real = float_like(x, codes);
   const float* in = real.const_data_ptr<float>();
   auto* out = static_cast<uint8_t*>(codes.mutable_data_ptr());
-  for_each_element_range(memory_layout(codes, axis), scale, zero_point, quant_min, quant_max, nullptr,
-                         [=](const kernels::Quantizer& q, int64_t begin, int64_t count) {
+  for_each_element_range(memory_layout(codes, axis), scale, zero_point, quant_min, quant_max,
+                         nullptr, [=](const kernels::Quantizer& q, int64_t begin, int64_t count) {
                            kernels::kernels().quantize(q, in + begin, out + begin, count);
                          });
   return codes;

@@ -17,7 +17,7 @@ struct ChannelSums {
 ChannelSums reduce(const kernels::cuda::BackwardChain& backward, bool slope,
                    const at::TensorOptions& options, cudaStream_t stream) {
   const int64_t channels = backward.chain.channels;
-  const auto blocks = column_blocks(backward.chain.count, channels);
+  const auto blocks = column_blocks(backward.chain.count, channels, kernels::make_narrow_tile);
   const auto per_channel = [&] { return at::empty({channels}, options); };
   ChannelSums sums{per_channel(), per_channel(), at::empty({slope ? channels : 0}, options),
                    per_channel(), per_channel()};

@@ -8,8 +8,10 @@
 
 namespace qat::ops::cuda {
 
-inline kernels::cuda::ColumnBlocks column_blocks(int64_t elements, int64_t channels) {
-  const auto tile = kernels::make_tile(channels);
+inline kernels::cuda::ColumnBlocks column_blocks(
+    int64_t elements, int64_t channels,
+    kernels::Tile (*tile_of)(int64_t channels) = kernels::make_tile) {
+  const auto tile = tile_of(channels);
   const auto blocks = kernels::make_blocks(elements, tile);
   return {channels, tile.width, blocks.count, blocks.elements, elements};
 }

@@ -19,6 +19,8 @@ from qat_ext.ops.quantize import (
     dequantize,
     fake_quantize,
     fake_quantize_backward,
+    fake_quantize_learned,
+    fake_quantize_learned_backward,
     lookup,
     quantize,
 )
@@ -36,6 +38,8 @@ __all__ = [
     "dequantize",
     "fake_quantize",
     "fake_quantize_backward",
+    "fake_quantize_learned",
+    "fake_quantize_learned_backward",
     "fold_batch_norm",
     "linear_int",
     "lookup",

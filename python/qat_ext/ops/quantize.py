@@ -1,4 +1,4 @@
-"""Real values to codes and back: rules 2, 3, 4 and 11."""
+"""Real values to codes and back: rules 2, 3, 4, 11 and 13."""
 
 from typing import cast
 
@@ -85,6 +85,112 @@ def fake_quantize_backward(
         Tensor,
         _ops.fake_quantize_backward(
             grad, x, scale, zero_point, axis=axis, quant_min=quant_min, quant_max=quant_max
+        ),
+    )
+
+
+def fake_quantize_learned(
+    x: Tensor,
+    scale: Tensor,
+    zero_point: Tensor,
+    *,
+    axis: int = -1,
+    quant_min: int = 0,
+    quant_max: int = 255,
+    grad_scale: float = 1.0,
+) -> Tensor:
+    """:func:`fake_quantize` with a scale and a zero point that are learned (LSQ, LSQ+).
+
+    ``zero_point`` is rounded and clamped to a code, then rules 2 and 3 apply. The gradient of `x`
+    passes straight through as in :func:`fake_quantize`; those of ``scale`` and ``zero_point`` are
+    rule 13's, times `grad_scale`.
+
+    Args:
+        x: real values, any shape; float32, bfloat16 or float16.
+        scale: float32[1], or float32[size of `axis`]; positive.
+        zero_point: float32, shaped like `scale`.
+        axis: channel axis, or -1.
+        quant_min: smallest code.
+        quant_max: largest code; at most 255 codes above `quant_min`.
+        grad_scale: factor of the gradients of `scale` and `zero_point`; LSQ takes
+            ``1 / sqrt(x.numel() * quant_max)``, with the elements per channel where `axis` is given.
+
+    Returns:
+        Tensor of the shape and type of `x`.
+
+    Raises:
+        ValueError: when a shape, a type, the range of codes or `grad_scale` breaks these rules.
+
+    >>> import torch, qat_ext
+    >>> x = torch.tensor([-9.0, 0.25, 9.0])
+    >>> scale = torch.tensor([0.5], requires_grad=True)
+    >>> zero = torch.tensor([1.75], requires_grad=True)
+    >>> y = qat_ext.ops.fake_quantize_learned(x, scale, zero, quant_min=0, quant_max=15)
+    >>> y.tolist()
+    [-1.0, 0.0, 6.5]
+    >>> y.sum().backward()
+    >>> scale.grad.tolist(), zero.grad.tolist()
+    ([10.5], [-1.0])
+    """
+    return cast(
+        Tensor,
+        _ops.fake_quantize_learned(
+            x,
+            scale,
+            zero_point,
+            axis=axis,
+            quant_min=quant_min,
+            quant_max=quant_max,
+            grad_scale=grad_scale,
+        ),
+    )
+
+
+def fake_quantize_learned_backward(
+    grad: Tensor,
+    x: Tensor,
+    scale: Tensor,
+    zero_point: Tensor,
+    *,
+    axis: int = -1,
+    quant_min: int = 0,
+    quant_max: int = 255,
+    grad_scale: float = 1.0,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradients of :func:`fake_quantize_learned` (rule 13), in one pass over `grad` and `x`.
+
+    The result is the same bits for any number of threads.
+
+    Args:
+        grad: gradient of the result, shaped like `x`.
+        x: input of the forward.
+        scale, zero_point, axis, quant_min, quant_max, grad_scale: as in the forward.
+
+    Returns:
+        Gradients of `x`, `scale` and `zero_point`, of their shapes and types.
+
+    Raises:
+        ValueError: as the forward, and when `grad` has another shape.
+
+    >>> import torch, qat_ext
+    >>> x, scale, zero = torch.tensor([-9.0, 0.25, 9.0]), torch.tensor([0.5]), torch.tensor([1.75])
+    >>> gradients = qat_ext.ops.fake_quantize_learned_backward(
+    ...     torch.ones(3), x, scale, zero, quant_min=0, quant_max=15
+    ... )
+    >>> [gradient.tolist() for gradient in gradients]
+    [[0.0, 1.0, 0.0], [10.5], [-1.0]]
+    """
+    return cast(
+        tuple[Tensor, Tensor, Tensor],
+        _ops.fake_quantize_learned_backward(
+            grad,
+            x,
+            scale,
+            zero_point,
+            axis=axis,
+            quant_min=quant_min,
+            quant_max=quant_max,
+            grad_scale=grad_scale,
         ),
     )
 

@@ -28,6 +28,18 @@ def _differentiable():
     return [((a[0].requires_grad_(), *a[1:]), k) for a, k in _elementwise()]
 
 
+def _learned(calls):
+    """The same calls with a zero point in float32; the last three tensors as they are learned."""
+    found = []
+    for arguments, keywords in calls:
+        *front, zero = arguments
+        learned = [*front, zero.float() + 0.25]
+        if front[-2].requires_grad:
+            learned[1:] = [tensor.clone().requires_grad_() for tensor in learned[1:]]
+        found.append((tuple(learned), keywords | {"grad_scale": 0.125}))
+    return found
+
+
 def _chains():
     found = [random_chain((2, 24, 5, 3), 1, "relu")]
     found.append(random_chain((2, 8, 5, 3), 1, "leaky_relu", torch.uint8, prelu=True))
@@ -106,6 +118,8 @@ def samples():
     return {
         "fake_quantize": _elementwise() + _differentiable(),
         "fake_quantize_backward": _elementwise(grad=True),
+        "fake_quantize_learned": _learned(_elementwise() + _differentiable()),
+        "fake_quantize_learned_backward": _learned(_elementwise(grad=True)),
         "quantize": _elementwise() + _differentiable(),
         "dequantize": [
             ((codes, ONE, ZERO), {"axis": -1}),

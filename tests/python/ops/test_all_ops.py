@@ -66,6 +66,14 @@ def larger(name):
     chain = random_chain((8, 24, 40, 40), 1)
     if name == "batch_statistics":
         return [((chain.acc, chain.multiplier, chain.bias), {"axis": 1})]
+    if name == "fake_quantize_learned_backward":
+        grad, scales = torch.randn_like(chain.acc), torch.rand(24) + 0.5
+        options = {"quant_min": -8, "quant_max": 7, "grad_scale": 1.0}
+        return [
+            ((grad, chain.acc, scales[:1], scales[1:2]), options | {"axis": -1}),
+            ((grad, chain.acc, scales, -scales), options | {"axis": 1}),
+            ((grad[:, :, 0, 0], chain.acc[:, :, 0, 0], scales, -scales), options | {"axis": 1}),
+        ]
     if name == "bn_act":
         return [(chain.tensors(), chain.keywords())]
     return []

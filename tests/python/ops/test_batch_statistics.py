@@ -11,13 +11,18 @@ def check(ops, chain):
     mean, variance = ops.batch_statistics(chain.acc, chain.multiplier, chain.bias, axis=chain.axis)
     v = torch.from_numpy(chain.value()).movedim(chain.axis, -1).reshape(-1, mean.numel()).double()
     rows = v.shape[0]
-    spread = (v - v[0]).abs().amax(0)
-    # Both sums and this reference are double: each addition of n errs by 2^-53 of the sum of
-    # magnitudes, which n * max bounds. The result is rounded to float32 once (2^-24).
-    tolerance = v.mean(0).abs() * 2**-24 + rows * 2**-52 * v.abs().amax(0)
+    distance = (v - v[0]).abs()
+    # With u = 2^-24: a difference to the first row errs by u, its square by 3 u, and 16 float
+    # additions by 15 u of the sum of magnitudes. So the mean errs by 16 u of the mean distance, its
+    # square by twice that times the mean distance, at most 32 u of the mean squared distance, and
+    # the mean of squares by 18 u of that; one more u covers the second order. The double sums
+    # above add 2^-53 of the magnitudes for each row, and each result is rounded once.
+    tolerance = v.mean(0).abs() * 2**-24 + 17 * 2**-24 * distance.mean(0)
+    tolerance += rows * 2**-52 * v.abs().amax(0)
     assert ((mean.double() - v.mean(0)).abs() <= tolerance).all()
     expected = v.var(0, unbiased=False)
-    tolerance = expected * 2**-24 + rows * 2**-50 * spread**2
+    tolerance = expected * 2**-24 + 51 * 2**-24 * (distance**2).mean(0)
+    tolerance += rows * 2**-50 * distance.amax(0) ** 2
     assert ((variance.double() - expected).abs() <= tolerance).all()
     assert mean.shape == variance.shape == (chain.acc.shape[chain.axis],)
     return mean, variance

@@ -172,3 +172,18 @@ def test_requantize_errors(ops):
         ops.requantize(acc, m, None, torch.ones(3), ZERO, axis=1, quant_min=0, quant_max=255)
     with pytest.raises(ValueError, match="requantize: quant_min, quant_max: .* got 0..256"):
         ops.requantize(acc, m, None, SCALE, ZERO, axis=1, quant_min=0, quant_max=256)
+
+
+@pytest.mark.parametrize("values", [[-3.0, -0.5, -2.0], [0.0, -0.0, 0.0], [0.5, 4.0], [-1.0, 2.0]])
+@pytest.mark.parametrize("count", [3, 16, 75, 512])
+def test_range_of_either_sign(ops, values, count):
+    """Only negative, only positive, both, and zeros of both signs, in whole and in cut registers."""
+    acc = torch.tensor(values).repeat(count)[:count, None].contiguous()
+    scale, zero, _ = quantizer()
+    _, seen = ops.bn_act_quantize(
+        acc, *[None] * 6, scale, zero, axis=1, activation=0, p0=0.0, p1=0.0, **CODES, observe=True
+    )
+    low, high = acc.min().item(), acc.max().item()
+    assert seen.tolist() == [low, high]
+    if low == high == 0:
+        assert torch.signbit(seen).tolist() == [True, False]
