@@ -9,6 +9,8 @@
 // reaches past it, unless somebody put a hook there.
 
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/aminmax.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -87,8 +89,9 @@ variable_list tensors_of(const Chain& chain, const Codes* to) {
 // Note [Compact chains]
 // What backward takes from a chain are v = acc * multiplier + bias, for the masks, and x_hat, both
 // of them affine in acc. So acc may be replaced by x_hat, or by v where there is no batch norm,
-// with the other expressed by it. As float16 that takes half of the memory; the relative rounding
-// of 2^-11 of each x_hat averages out in the sums and moves the masks of values at a border only.
+// with the other expressed by it. As float16 that takes half of the memory. x_hat is off by up to
+// 2^-11 of itself, which enters its own term of the gradient and the masks of values at a border.
+// Where float16 has no number for a value the chain stays as it is.
 Chain half_precision(const Chain& chain) {
   Chain image;  // of the affine map that makes what is kept
   image.acc = chain.acc;
@@ -107,13 +110,19 @@ Chain half_precision(const Chain& chain) {
     image.bias = chain.bias;
     compact.multiplier = compact.bias = at::Tensor();
   }
-  compact.acc = call::bn_act(image).to(at::kHalf);
+  const at::Tensor real = call::bn_act(image);
+  const auto [lo, hi] = at::aminmax(real);
+  constexpr double kLargestHalf = 65504;
+  const bool fits = lo.item<double>() >= -kLargestHalf && hi.item<double>() <= kLargestHalf;
+  if (!fits) return chain;
+  compact.acc = real.to(at::kHalf);
   return compact;
 }
 
 // The chain as it is kept for backward. What its neighbours may still read stays as it is.
 Chain kept(const Chain& chain, Outcome outcome) {
-  if (outcome == Outcome::pending || !chain.multiplier.defined()) return chain;
+  const bool nothing_to_gain = !chain.multiplier.defined() || chain.acc.numel() == 0;
+  if (outcome == Outcome::pending || nothing_to_gain) return chain;
   if (chain.save == SavedValue::float16) return half_precision(chain);
   Chain compact = chain;
   if (chain.save == SavedValue::recompute) compact.acc = at::Tensor();
@@ -182,6 +191,7 @@ struct ChainNode : Function<ChainNode> {
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    require_first_order();
     const auto saved = ctx->get_saved_variables();
     const auto& scalars = Held<ChainScalars>::get(ctx->saved_data["chain"]);
     const Chain chain = rebuild_chain(scalars, saved);
@@ -205,8 +215,8 @@ OptionalTensor optional(const at::Tensor& tensor) {
   return tensor.defined() ? OptionalTensor(tensor) : std::nullopt;
 }
 
-at::Tensor apply(const Chain& chain, const Nominal& nominal, Outcome outcome,
-                 const QuantizeTo* to) {
+at::Tensor apply(Chain chain, const Nominal& nominal, Outcome outcome, const QuantizeTo* to) {
+  if (!at::GradMode::is_enabled()) chain.save = SavedValue::float32;  // nothing is kept
   const auto& bn = chain.batch_norm;
   return ChainNode::apply(chain.source, bn ? optional(bn->gamma) : std::nullopt,
                           bn ? optional(bn->beta) : std::nullopt, optional(chain.residual),

@@ -3,7 +3,10 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/mm.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/csrc/autograd/custom_function.h>
+
+#include <algorithm>
 
 #include "insert/nodes_common.h"
 #include "insert/ops_calls.h"
@@ -84,7 +87,7 @@ LinearGradients linear_backward_16(const variable_list& saved, const at::Tensor&
   static const ConvGeometry pointwise{{1, 1}, {0, 0}, {1, 1}, {0, 0}};
   const at::Tensor& weight = saved[3];
   Codes codes = saved_codes(saved);
-  codes.codes = as_image(codes.codes.reshape({rows.size(0), -1}));
+  codes.codes = as_image(codes.codes.reshape({rows.size(0), weight.size(1)}));
   const QuantizedWeight kernel{weight.view({weight.size(0), weight.size(1), 1, 1}), saved[4]};
   const auto [d_input, d_weight] = call::conv_int_backward(
       as_image(rows.contiguous()), codes, kernel, pointwise, 16, wanted.input, wanted.weight);
@@ -94,13 +97,15 @@ LinearGradients linear_backward_16(const variable_list& saved, const at::Tensor&
 
 LinearGradients linear_backward_32(const variable_list& saved, const at::Tensor& rows,
                                    const Wanted& wanted) {
+  // backward() may be called under autocast.
+  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   LinearGradients result;
   if (wanted.input) {
     result.input = at::mm(rows, saved[3].to(at::kFloat) * saved[4].unsqueeze(1));
   }
   if (wanted.weight) {
     const at::Tensor input = call::dequantize(saved_codes(saved));
-    result.weight = at::mm(rows.t(), input.reshape({rows.size(0), -1}));
+    result.weight = at::mm(rows.t(), input.reshape({rows.size(0), saved[3].size(1)}));
   }
   return result;
 }
@@ -117,6 +122,7 @@ struct ConvNode : Function<ConvNode> {
                         {1, Nominal::dense(acc.sizes(), channels_last), numerics.save, geometry});
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    require_first_order();
     const auto saved = ctx->get_saved_variables();
     const auto& layer = Held<LayerBackward>::get(ctx->saved_data["layer"]);
     const auto& wanted = Held<Wanted>::get(ctx->saved_data["wanted"]);
@@ -142,10 +148,12 @@ struct LinearNode : Function<LinearNode> {
                         {acc.dim() - 1, Nominal::dense(acc.sizes(), false), numerics.save, {}});
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    require_first_order();
     const auto saved = ctx->get_saved_variables();
     const auto& wanted = Held<Wanted>::get(ctx->saved_data["wanted"]);
     const at::Tensor& grad = grads[0];
-    const at::Tensor rows = grad.reshape({-1, grad.size(-1)});
+    const int64_t count = grad.numel() / std::max<int64_t>(1, grad.size(-1));
+    const at::Tensor rows = grad.reshape({count, grad.size(-1)});
     const bool narrow = ctx->saved_data["bits"].toInt() == 16 && rows.numel() > 0;
     auto [d_input, d_weight] =
         narrow ? linear_backward_16(saved, rows, wanted) : linear_backward_32(saved, rows, wanted);

@@ -1,12 +1,14 @@
 // Between reals and codes: quantize, dequantize, table lookup, dropout on codes.
 
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/bernoulli.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/scalar_tensor.h>
 #include <ATen/ops/where.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "error.h"
 #include "insert/nodes_common.h"
 #include "insert/ops_calls.h"
 
@@ -29,6 +31,7 @@ struct QuantizeNode : Function<QuantizeNode> {
                      real.device());
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    require_first_order();
     const auto saved = ctx->get_saved_variables();
     Codes to;
     to.format = Held<numerics::IntFormat>::get(ctx->saved_data["format"]);
@@ -42,7 +45,10 @@ struct DequantizeNode : Function<DequantizeNode> {
   static at::Tensor forward(AutogradContext*, const at::Tensor& quantized) {
     return to_nominal(call::dequantize(*payload_of(quantized)->codes), Nominal::like(quantized));
   }
-  static variable_list backward(AutogradContext*, variable_list grads) { return {grads[0]}; }
+  static variable_list backward(AutogradContext*, variable_list grads) {
+    require_first_order();
+    return {grads[0]};
+  }
 };
 
 struct LookupNode : Function<LookupNode> {
@@ -58,6 +64,7 @@ struct LookupNode : Function<LookupNode> {
     return make_like(codes_payload(with_codes(*to, out)), nominal, input.device());
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    require_first_order();
     const auto saved = ctx->get_saved_variables();
     const int64_t quant_min = ctx->saved_data["quant_min"].toInt();
     return {grads[0] * call::lookup(saved[0], saved[1], quant_min), {}, {}, {}};
@@ -82,12 +89,20 @@ struct DropoutNode : Function<DropoutNode> {
     return make_like(codes_payload(std::move(out)), Nominal::like(input), input.device());
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    require_first_order();
     const at::Tensor kept = ctx->get_saved_variables()[0];
     return {grads[0] * kept * ctx->saved_data["gain"].toDouble(), at::Tensor()};
   }
 };
 
 }  // namespace
+
+void require_first_order() {
+  if (!at::GradMode::is_enabled()) return;
+  throw Error(
+      "backward: create_graph=True: gradients of gradients are not defined for quantized "
+      "operators. Call backward without create_graph, or take the penalty on the float model.");
+}
 
 Nominal Nominal::like(const at::Tensor& tensor) {
   return {tensor.sizes().vec(), tensor.strides().vec()};

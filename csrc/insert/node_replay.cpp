@@ -65,6 +65,7 @@ struct ReplayNode : Function<ReplayNode> {
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
+    require_first_order();
     const auto& spec = Held<ReplaySpec>::get(ctx->saved_data["spec"]);
     variable_list proxies, results;
     {

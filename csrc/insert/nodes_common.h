@@ -24,6 +24,10 @@ struct Held final : torch::CustomClassHolder {
   }
 };
 
+// Called by every node's backward. The operators in there have no derivative, so that with
+// create_graph a quantized part of a gradient penalty would silently count as constant.
+void require_first_order();
+
 inline std::shared_ptr<Payload> codes_payload(Codes codes) {
   auto payload = std::make_shared<Payload>();
   payload->codes = std::move(codes);

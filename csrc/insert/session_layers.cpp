@@ -40,6 +40,11 @@ QuantizedWeight Session::quantized_weight(const at::Tensor& weight, const Weight
 at::Tensor Session::conv(Call& call) {
   const auto& sizes = call.arguments.get("weight").toTensor().sizes();
   const auto parsed = capture::parse_conv(call.arguments, call.operands[0].dim(), sizes);
+  if (!parsed.unsupported.empty()) {
+    throw Error("forward: '" + call.name() + "' (" + call.known.stem + "): " + parsed.unsupported +
+                ", other than in the examples. Call the model with a batch, or prepare it with an "
+                "example of this form.");
+  }
   const at::Tensor weight = real_float(call.operands[1]);
   const auto& g = parsed.geometry;
   const auto codes = quantized_weight(weight, call.site->weight, g.transposed ? 1 : 0,

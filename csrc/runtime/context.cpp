@@ -27,7 +27,15 @@ View view_of(const graph::Value& value, int64_t batch, Layout layout) {
     throw Error("value '" + value.name + "': its shape " + to_string(value.shape) +
                 " is negative at B = " + std::to_string(batch));
   }
-  view.numel = product(view.shape);
+  // 2^44 elements of 8 bytes, and thousands of such values, are still far from overflow.
+  constexpr int64_t kMostElements = int64_t{1} << 44;
+  view.numel = 1;
+  for (const int64_t size : view.shape) {
+    if (!__builtin_mul_overflow(view.numel, size, &view.numel) && view.numel <= kMostElements)
+      continue;
+    throw Error("value '" + value.name + "': its shape " + to_string(value.shape) +
+                " is too large at B = " + std::to_string(batch));
+  }
   return view;
 }
 

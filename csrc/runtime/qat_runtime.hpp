@@ -60,15 +60,26 @@ class RuntimeContext {
     qat_context* context = nullptr;
     detail::check(qat_context_create(model.get(), threads, &context));
     context_.reset(context);
+    inputs_ = model.inputs();
+    outputs_ = model.outputs();
   }
   // Buffers of the caller, one per input and output, as qat_run has them.
   void run(int64_t batch, const std::vector<const void*>& inputs,
            const std::vector<void*>& outputs) {
+    require("inputs", inputs.size(), inputs_);
+    require("outputs", outputs.size(), outputs_);
     detail::check(qat_run(context_.get(), batch, inputs.data(), outputs.data()));
   }
 
  private:
+  static void require(const char* what, size_t got, size_t expected) {
+    if (got == expected) return;
+    throw RuntimeError(std::string(what) + ": expected " + std::to_string(expected) +
+                       " pointers, got " + std::to_string(got));
+  }
+
   std::unique_ptr<qat_context, void (*)(qat_context*)> context_;
+  size_t inputs_ = 0, outputs_ = 0;
 };
 
 }  // namespace qat

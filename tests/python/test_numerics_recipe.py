@@ -137,3 +137,82 @@ def test_unknown_values_are_refused():
     for key in ("backward", "save"):
         with pytest.raises(qat.Error, match=f"recipe.numerics.{key}: expected one of float32, "):
             prepared({key: "int4"})
+
+
+def linear_gradients(mode, x, layer):
+    torch.manual_seed(0)
+    qmodel = qat.prepare(layer(), x, recipe={"numerics": mode}).train()
+    qmodel(x).mean().backward()
+    return [p.grad for p in qmodel.parameters()]
+
+
+@pytest.mark.parametrize("save", ["float32", "float16", "recompute"])
+def test_values_beyond_float16_stay_exact(save):
+    """Above 65504 a float16 is infinite, and infinity times 0 is NaN."""
+    x = torch.randn(8, 16, generator=torch.Generator().manual_seed(1)) * 1e6
+
+    def layer():
+        return nn.Sequential(nn.Linear(16, 8), nn.ReLU(), nn.Linear(8, 4))
+
+    expected = linear_gradients({}, x, layer)
+    for found, exact in zip(linear_gradients({"save": save}, x, layer), expected, strict=True):
+        assert torch.equal(found, exact)
+
+
+@pytest.mark.parametrize("save", ["float16", "recompute"])
+def test_frozen_batch_norm_with_a_tiny_variance(save):
+    """x_hat leaves the range of float16."""
+
+    def layer():
+        model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4), nn.ReLU()).eval()
+        model[1].running_var[2] = 1e-12
+        return model
+
+    def found(mode):
+        torch.manual_seed(0)
+        qmodel = qat.prepare(layer(), X, recipe={"numerics": mode})
+        qmodel.train()
+        qmodel.freeze_batch_norm()
+        qmodel(X * 1e4).mean().backward()
+        return [p.grad for p in qmodel.parameters()]
+
+    for gradient, exact in zip(found({"save": save}), found({}), strict=True):
+        assert torch.equal(gradient, exact)
+
+
+@pytest.mark.parametrize("backward", ["float32", "int16"])
+def test_an_empty_batch(backward):
+    mode = {"backward": backward}
+    qmodel = qat.prepare(nn.Linear(7, 3), torch.randn(4, 7), recipe={"numerics": mode})
+    qmodel.train()(torch.zeros(0, 7)).sum().backward()
+    assert all(not p.grad.any() for p in qmodel.parameters())
+
+
+@pytest.mark.parametrize("backward", ["float32", "int16"])
+def test_backward_under_autocast(backward):
+    """torch's advice is to leave autocast before backward; who does not gets the same gradients."""
+
+    def gradients_under(enabled):
+        torch.manual_seed(0)
+        mode = {"backward": backward}
+        qmodel = qat.prepare(nn.Linear(32, 8), torch.randn(16, 32), recipe={"numerics": mode})
+        output = qmodel.train()(torch.randn(16, 32)).square().sum()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=enabled):
+            output.backward()
+        return [p.grad for p in qmodel.parameters()]
+
+    assert all(map(torch.equal, gradients_under(True), gradients_under(False)))
+
+
+def test_gradients_of_gradients_are_refused():
+    qmodel = prepared({})
+    loss = qmodel.train()(X).square().sum()
+    with pytest.raises(RuntimeError, match="create_graph=True: gradients of gradients are not d"):
+        torch.autograd.grad(loss, list(qmodel.parameters()), create_graph=True)
+
+
+def test_an_input_without_batch_is_named():
+    qmodel = qat.prepare(nn.Conv2d(3, 4, 3), X)
+    message = r"\(conv2d\): its input has no batch axis, other than in the examples"
+    with pytest.raises(qat.Error, match=message):
+        qmodel(X[0])

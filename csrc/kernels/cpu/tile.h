@@ -30,9 +30,9 @@ std::vector<T> repeat(const T* values, int64_t count, T otherwise, const Tile& t
 
 // Note [Fixed summation order]
 // A sum over rows is: blocks of rows whose size depends on the shape alone; inside a block each
-// column of the tile is summed from top to bottom in double; then the columns of a channel, then
-// the blocks, each in ascending order. Neither threads nor vector lanes enter, so the result
-// is the same bits everywhere.
+// column of the tile is summed from top to bottom, 16 rows at a time in float, these in double (an
+// unfinished last row is on its own); then the columns of a channel, then the blocks, each in
+// ascending order. Neither threads nor vector lanes enter: the result is the same bits everywhere.
 struct Blocks {
   int64_t count = 0;
   int64_t elements = 0;  // of each block but the last; a multiple of the tile's width

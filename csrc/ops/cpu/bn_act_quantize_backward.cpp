@@ -4,6 +4,7 @@
 
 #include "numerics/quantize.h"
 #include "ops/cpu/chain_view.h"
+#include "ops/cpu/elementwise.h"
 
 namespace qat::ops {
 namespace {
@@ -31,14 +32,6 @@ std::vector<std::vector<double>> reduce(const ChainView& view,
     kernels::kernels().chain_backward_sums(backward, begin, end,
                                            {sums[0], sums[1], slope ? sums[2] : nullptr});
   });
-}
-
-// From here on a result leaves the second-level cache before it is read again.
-constexpr int64_t kStreamedElements = int64_t{1} << 19;
-
-bool may_stream(const ChainView& view, const float* to) {
-  return view.elements() >= kStreamedElements && view.tile().width % 16 == 0 &&
-         reinterpret_cast<uintptr_t>(to) % 64 == 0;
 }
 
 // The gradients that rule 4 lets pass, as intervals per channel.
@@ -79,7 +72,10 @@ FiveTensors run(ChainView& view, const BackwardArguments& arguments,
   auto d_residual = residual_grad ? empty_rows_like(acc, axis, at::kFloat) : none();
   float* to_value = d_value.mutable_data_ptr<float>();
   float* to_residual = residual_grad ? d_residual.mutable_data_ptr<float>() : nullptr;
-  backward.streams = may_stream(view, to_value) && may_stream(view, to_residual);
+  const auto streams = [&](const float* to) {
+    return should_stream(view.elements(), view.tile().width, to);
+  };
+  backward.streams = streams(to_value) && (!residual_grad || streams(to_residual));
   view.for_each_range([&](int64_t begin, int64_t end) {
     kernels::kernels().chain_backward_apply(backward, begin, end, to_value, to_residual);
   });

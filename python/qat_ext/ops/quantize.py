@@ -113,7 +113,7 @@ def fake_quantize_learned(
         quant_min: smallest code.
         quant_max: largest code; at most 255 codes above `quant_min`.
         grad_scale: factor of the gradients of `scale` and `zero_point`; LSQ takes
-            ``1 / sqrt(x.numel() * quant_max)``, with the elements per channel where `axis` is given.
+            ``1 / sqrt(x.numel() * quant_max)``, or the elements per channel instead of all.
 
     Returns:
         Tensor of the shape and type of `x`.

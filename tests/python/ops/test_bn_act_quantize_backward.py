@@ -1,5 +1,6 @@
 """bn_act_quantize_backward against autograd of the plain float64 composition."""
 
+import copy
 import dataclasses
 
 import pytest
@@ -265,3 +266,25 @@ def test_errors(ops):
     broken = dataclasses.replace(case, gain=torch.ones(3))
     with pytest.raises(ValueError, match=name + "gain: expected 4 elements .* got 3"):
         broken.run(ops, True)
+
+
+@pytest.mark.parametrize("channels", [64, 24, 20, 1])
+@pytest.mark.parametrize("residual", [None, torch.uint8])
+def test_large_tensors_are_written_past_the_caches(ops, channels, residual):
+    """From 2^19 elements on the stores are others; the halves stay below."""
+    height = 2**19 // (2 * channels * 64) + 1
+    case = make_case((2, channels, height, 64), 1, "relu", residual)
+    wanted = {"residual_grad": residual is not None}
+    whole = case.run(ops, False, **wanted)
+    assert case.chain.acc.numel() >= 2**19
+    for part in range(2):
+        half = copy.copy(case)
+        half.chain = copy.copy(case.chain)
+        half.grad = case.grad[part : part + 1]
+        half.chain.acc = case.chain.acc[part : part + 1]
+        if residual is not None:
+            half.chain.residual = case.chain.residual[part : part + 1]
+        found = half.run(ops, False, **wanted)
+        assert torch.equal(found[0], whole[0][part : part + 1])
+        if residual is not None:
+            assert torch.equal(found[1], whole[1][part : part + 1])
