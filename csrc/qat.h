@@ -15,7 +15,6 @@
 
 #include "error.h"
 #include "insert/prepared_model.h"
-#include "insert/recompute.h"
 #include "lower/integer_model.h"
 #include "quantizers/recipe.h"
 
