@@ -27,11 +27,15 @@ void check_device(const char* op, const char* argument, const at::Tensor& tensor
                     ".");
 }
 
+void check_sizes(const char* op, const char* argument, const at::Tensor& tensor,
+                 c10::SymIntArrayRef expected) {
+  TORCH_CHECK_VALUE(tensor.sym_sizes() == expected, op, ": ", argument, ": expected the shape ",
+                    expected, ", got ", tensor.sym_sizes(), ".");
+}
+
 void check_same_sizes(const char* op, const char* argument, const at::Tensor& tensor,
                       const at::Tensor& reference) {
-  TORCH_CHECK_VALUE(tensor.sym_sizes() == reference.sym_sizes(), op, ": ", argument,
-                    ": expected the shape ", reference.sym_sizes(), ", got ", tensor.sym_sizes(),
-                    ".");
+  check_sizes(op, argument, tensor, reference.sym_sizes());
 }
 
 int64_t check_axis(const char* op, const at::Tensor& x, int64_t axis) {

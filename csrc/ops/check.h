@@ -18,6 +18,8 @@ void check_dtype(const char* op, const char* argument, const at::Tensor& tensor,
 void check_codes(const char* op, const char* argument, const at::Tensor& tensor);
 void check_device(const char* op, const char* argument, const at::Tensor& tensor,
                   const at::Tensor& reference);
+void check_sizes(const char* op, const char* argument, const at::Tensor& tensor,
+                 c10::SymIntArrayRef expected);
 void check_same_sizes(const char* op, const char* argument, const at::Tensor& tensor,
                       const at::Tensor& reference);
 

@@ -2,6 +2,7 @@
 
 #include <ATen/ops/empty.h>
 
+#include <algorithm>
 #include <vector>
 
 namespace qat::ops {
@@ -83,12 +84,19 @@ void check_linear_int(const at::Tensor& codes, int64_t zero_point, const at::Ten
                     ", as the weight has, got the shape ", codes.sym_sizes(), ".");
 }
 
-at::Tensor empty_conv_output(const ConvArguments& conv) {
-  std::vector<c10::SymInt> sizes;  // channels last
+std::vector<c10::SymInt> conv_output_sizes(const ConvArguments& conv) {
+  std::vector<c10::SymInt> sizes;
   if (conv.batched()) sizes.push_back(conv.codes.sym_size(0));
-  for (int64_t i = 0; i < conv.spatial(); ++i) sizes.push_back(output_size(conv, i));
   sizes.push_back(conv.transposed ? conv.weight.sym_size(1) * conv.groups
                                   : conv.weight.sym_size(0));
+  for (int64_t i = 0; i < conv.spatial(); ++i) sizes.push_back(output_size(conv, i));
+  return sizes;
+}
+
+at::Tensor empty_conv_output(const ConvArguments& conv) {
+  auto sizes = conv_output_sizes(conv);
+  const auto channels = sizes.begin() + (conv.batched() ? 1 : 0);
+  std::rotate(channels, channels + 1, sizes.end());  // channels last
   const auto options = conv.codes.options().dtype(at::kFloat);
   return at::empty_symint(sizes, options).movedim(-1, conv.batched() ? 1 : 0);
 }

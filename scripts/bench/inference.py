@@ -22,7 +22,6 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -30,22 +29,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import numpy as np
 import torch
 from machine import machine
+from models import torchvision_models
 from torch import nn
 
 Runner = Callable[[], np.ndarray]
 SIZE = 224
 CALIBRATION = 8  # images
-
-
-@functools.cache
-def torchvision_models() -> ModuleType:
-    """torchvision's model definitions; beside a CPU torch two of its schemas are missing."""
-    for name in ("nms", "qnms"):
-        schema = f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-        torch.library.define(f"torchvision::{name}", schema.removeprefix(name))
-    import torchvision
-
-    return torchvision.models
 
 
 class Skipped(Exception):

@@ -21,7 +21,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import qat_ext as qat
 import torch
-from machine import machine
+from machine import keep_memory, machine
 from torch import Tensor
 
 # [N, C, H, W]: the operands of 0.05 M elements stay in a second-level cache of 1 MB, one tensor of
@@ -29,9 +29,6 @@ from torch import Tensor
 SIZES = {"L2": (1, 64, 28, 28), "L3": (20, 64, 56, 56), "DRAM": (84, 256, 56, 56)}
 
 
-# Large results come from the operating system otherwise, and its page faults take longer than any
-# of the operators; a training run keeps its memory, as the driver does (csrc/bin/main.cpp).
-ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 36)}
 BATCH = 1 << 20  # elements: small tensors are timed in batches, with warm caches
 
 
@@ -220,8 +217,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=10.0, help="per size")
     parser.add_argument("--json", help="also write the figures to this file")
     arguments = parser.parse_args()
-    if any(os.environ.get(name) != value for name, value in ALLOCATOR.items()):
-        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | ALLOCATOR)
+    keep_memory()
     torch.set_num_threads(arguments.threads)
     figures: dict[str, object] = {"threads": arguments.threads, "qat_ext": qat.__version__}
     figures |= machine()

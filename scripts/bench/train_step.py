@@ -12,7 +12,6 @@ defaults each step faults its activations in anew.
 
 import argparse
 import copy
-import functools
 import itertools
 import json
 import os
@@ -22,13 +21,13 @@ import sys
 import time
 import weakref
 from collections.abc import Callable
-from types import ModuleType
 from typing import cast
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import torch
-from machine import machine
+from machine import keep_memory, machine
+from models import torchvision_models
 from torch import nn
 
 VARIANTS = (
@@ -55,18 +54,6 @@ MODELS = (
     "efficientnet_b0",
     "vit_small",
 )
-ALLOCATOR = {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 36)}
-
-
-@functools.cache
-def torchvision_models() -> ModuleType:
-    """torchvision's model definitions; beside a CPU torch two of its schemas are missing."""
-    for name in ("nms", "qnms"):
-        schema = f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-        torch.library.define(f"torchvision::{name}", schema.removeprefix(name))
-    import torchvision
-
-    return torchvision.models
 
 
 def float_model(name: str, size: int) -> nn.Module:
@@ -230,11 +217,8 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse()
-    if not arguments.default_allocator and any(
-        os.environ.get(k) != v for k, v in ALLOCATOR.items()
-    ):
-        # glibc reads them when a process starts.
-        os.execve(sys.executable, [sys.executable, *sys.argv], os.environ | ALLOCATOR)
+    if not arguments.default_allocator:
+        keep_memory()
     torch.set_num_threads(arguments.threads)
     if arguments.memory_of:
         measure_memory(arguments)

@@ -16,20 +16,6 @@ using depthwise::kRingRows;
 using numerics::add;
 using numerics::mul;
 
-// load_codes(), which GCC 12 assembles from single elements.
-QAT_INLINE IntVector widen_codes(const uint8_t* from, int64_t lanes) {
-  const auto codes = load<ByteVector>(from, lanes);
-#if defined(__AVX512F__)
-  return reinterpret_cast<IntVector>(
-      _mm512_maskz_cvtepu8_epi32(0xffff, reinterpret_cast<__m128i>(codes)));
-#elif defined(__AVX2__)
-  return reinterpret_cast<IntVector>(
-      _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(reinterpret_cast<int64_t>(codes))));
-#else
-  return __builtin_convertvector(codes, IntVector);
-#endif
-}
-
 template <int kernel, int stride>
 struct Rows {
   const Image& x;
@@ -84,7 +70,7 @@ struct Rows {
     for (int64_t w = 0; w < columns; ++w, to += kBlock, from += channels) {
       for_vectors(
           count, [&](int64_t c, int64_t lanes) __attribute__((always_inline)) {
-            const IntVector q = widen_codes(from + c, lanes) ^ flip;
+            const IntVector q = load_codes(from + c, lanes) ^ flip;
             store(to + c, __builtin_convertvector(q - zero_point, FloatVector));
           });
     }
