@@ -2,7 +2,8 @@
 // qat_ext for C++: #include <qat.h>, link QatExt::qat_ext.
 //
 //   auto prepared = qat::prepare(model, {example}, qat::Recipe::named("int8"));
-//   ... an ordinary training loop on prepared->forward(x) and model->parameters() ...
+//   ... an ordinary training loop on prepared->forward(x), model->parameters() and, where the
+//       recipe learns scales, prepared->parameters() ...
 //   prepared->step(1.0);
 //   model->eval();
 //   auto integer = qat::convert(*prepared);
@@ -16,6 +17,7 @@
 #include "error.h"
 #include "insert/prepared_model.h"
 #include "lower/integer_model.h"
+#include "ptq/ptq.h"
 #include "quantizers/recipe.h"
 
 namespace qat {

@@ -11,6 +11,7 @@
 #include "train/finish.h"
 #include "train/latency.h"
 #include "train/quantization_step.h"
+#include "train/robustness.h"
 #include "train/stop_signal.h"
 #include "train/yaml_tree.h"
 
@@ -18,19 +19,6 @@ namespace qat::bin {
 namespace {
 
 using namespace qat::train;
-
-int conclude(const Summary& summary) {
-  std::printf("%s\n", summary.line().c_str());
-  if (summary.equal()) return kDone;
-  std::fflush(stdout);
-  std::fprintf(stderr,
-               "qat: error: the int8 model is not the trained model: %lld logits and %lld tensors "
-               "differ, first at %s\n",
-               static_cast<long long>(summary.differing),
-               static_cast<long long>(summary.differing_parameters),
-               summary.first_difference.c_str());
-  return kFailed;
-}
 
 Evaluation evaluate_on_test(const Forward& forward, Session& session) {
   return train::evaluate(forward, *session.test, session.data.classes);
@@ -45,13 +33,38 @@ void print_classes(const Evaluation& evaluation) {
   }
 }
 
-int evaluate_run(const std::string& path) {
+AttackSpec attack_spec(const AttackChoice& choice, const Job& job) {
+  const double usual = job.adversarial ? job.adversarial->attack.epsilon : AttackSpec{}.epsilon;
+  const double epsilon = choice.epsilon > 0 ? choice.epsilon : usual;
+  if (choice.method == "pgd") {
+    return AttackSpec::pgd(epsilon, choice.steps > 0 ? choice.steps : kReportSteps);
+  }
+  if (choice.steps > 0) throw JobError("--steps: error: belongs to --attack pgd, not to fgsm");
+  return AttackSpec::fgsm(epsilon);
+}
+
+// What 'evaluate' prints of a run's two models on attacked data.
+void attack_run(const RunFolder& folder, Session& session, const NetworkPtr& floating,
+                const AttackChoice& choice) {
+  const AttackSpec attack = attack_spec(choice, session.job);
+  const IntegerModel model = IntegerModel::load(folder.int8_model());
+  const auto prepared = open_quantized(folder.best_qat(), session);
+  const Robustness found = measure_robustness(session, *floating, *prepared, model, attack);
+  std::printf("float_robust_accuracy=%.4f int8_robust_accuracy=%.4f\n", found.float_accuracy,
+              found.int8_accuracy);
+}
+
+int evaluate_run(const std::string& path, const AttackChoice& choice) {
   const RunFolder folder = open_run(path);
   Session session = open_session(load_job(folder.job(), {}));
   const NetworkPtr network = load_float_network(folder, session);
   const auto before =
       evaluate_on_test([&](const at::Tensor& x) { return network->forward(x); }, session);
   if (!std::filesystem::exists(folder.int8_model())) {
+    if (!choice.method.empty()) {
+      throw JobError(path + ": error: --attack needs the run's int8 model, but there is no " +
+                     folder.int8_model() + "; finish the run with 'qat resume'");
+    }
     print_classes(before);
     std::printf("float_accuracy=%.4f\n", before.accuracy());
     return kDone;
@@ -61,6 +74,7 @@ int evaluate_run(const std::string& path) {
       evaluate_on_test([&](const at::Tensor& x) { return model.forward(x); }, session);
   print_classes(after);
   std::printf("float_accuracy=%.4f int8_accuracy=%.4f\n", before.accuracy(), after.accuracy());
+  if (!choice.method.empty()) attack_run(folder, session, network, choice);
   return kDone;
 }
 
@@ -83,9 +97,26 @@ int evaluate_model(const std::string& path, const std::string& job_path) {
 
 }  // namespace
 
+int conclude(const Summary& summary) {
+  std::printf("%s\n", summary.line().c_str());
+  if (summary.equal()) return kDone;
+  std::fflush(stdout);
+  std::fprintf(stderr,
+               "qat: error: the int8 model is not the trained model: %lld logits and %lld tensors "
+               "differ, first at %s\n",
+               static_cast<long long>(summary.differing),
+               static_cast<long long>(summary.differing_parameters),
+               summary.first_difference.c_str());
+  return kFailed;
+}
+
 int train(const std::string& job_path, const std::vector<std::string>& overrides) {
   install_stop_handler();
   Job job = load_job(job_path, overrides);
+  if (!job.weights.empty() && !std::filesystem::is_regular_file(job.weights)) {
+    throw JobError(job_path + ": error: weights: there is no file " + job.weights +
+                   "; give the path of a float model such as a run's float.safetensors");
+  }
   const RunFolder folder = create_run(job);
   return conclude(run_job(job, folder));
 }
@@ -96,9 +127,15 @@ int resume(const std::string& run) {
   return conclude(run_job(load_job(folder.job(), {}), folder));
 }
 
-int evaluate(const std::string& what, const std::string& job) {
+int evaluate(const std::string& what, const std::string& job, const AttackChoice& attack) {
   const at::NoGradGuard no_grad;
-  return std::filesystem::is_directory(what) ? evaluate_run(what) : evaluate_model(what, job);
+  if (std::filesystem::is_directory(what)) return evaluate_run(what, attack);
+  if (!attack.method.empty()) {
+    throw JobError(what +
+                   ": error: --attack needs the folder of a run: an int8 model alone has no "
+                   "gradients to attack it with");
+  }
+  return evaluate_model(what, job);
 }
 
 int verify(const std::string& run, int64_t limit) {
@@ -112,11 +149,7 @@ int verify(const std::string& run, int64_t limit) {
                                                    BatchOptions{.batch = 250});
   }
   const IntegerModel model = IntegerModel::load(folder.int8_model());
-  const auto prepared = prepare_session(session);
-  prepared->set_phase(Phase::qat);
-  load_quantized(folder.best_qat(), session, *prepared);
-  prepared->step(1.0);
-  session.network->eval();
+  const auto prepared = open_quantized(folder.best_qat(), session);
   const VerifyReport report = verify_on_test(*prepared, model, session);
   std::printf("differing_logits=%lld/%lld differing_parameters=%lld\n",
               static_cast<long long>(report.differing), static_cast<long long>(report.logits),

@@ -11,6 +11,7 @@
 #include <new>
 
 #include "commands.h"
+#include "mixed_precision.h"
 #include "train/fields.h"
 #include "train/stop_signal.h"
 #include "train/yaml_tree.h"
@@ -55,11 +56,37 @@ struct Arguments {
   std::string target, job;
   std::vector<std::string> overrides;
   int64_t limit = 0, threads = 0;
+  qat::bin::AttackChoice attack;
+  qat::bin::MixedChoice mixed;
 };
 
 using Command = std::function<int()>;
 
 const CLI::Range kCount(int64_t{1}, int64_t{1'000'000'000});
+
+void add_evaluate(CLI::App* command, Arguments& given) {
+  command
+      ->add_option("--job", given.job,
+                   "take the data from this job; default: the job written into the model")
+      ->option_text("JOB");
+  CLI::Option* attack =
+      command
+          ->add_option("--attack", given.attack.method,
+                       "of a run: also the accuracy on inputs attacked with fgsm or pgd")
+          ->check(CLI::IsMember({"fgsm", "pgd"}))
+          ->option_text("METHOD");
+  command
+      ->add_option("--epsilon", given.attack.epsilon,
+                   "how far an attack moves a value, in units of the data; default: the job's, or "
+                   "8/255")
+      ->check(CLI::Range(1e-6, 1e6))
+      ->option_text("X")
+      ->needs(attack);
+  command->add_option("--steps", given.attack.steps, "steps of pgd; default: 10")
+      ->check(CLI::Range(int64_t{1}, int64_t{10'000}))
+      ->option_text("N")
+      ->needs(attack);
+}
 
 // Adds the commands; the chosen one ends up in `chosen`.
 void add_commands(CLI::App& app, Arguments& given, Command& chosen) {
@@ -85,14 +112,17 @@ void add_commands(CLI::App& app, Arguments& given, Command& chosen) {
                   "Run a job: train in float, then quantization-aware; write, verify and report "
                   "the int8 model",
                   "JOB", job, [&] { return bin::train(given.target, given.overrides); }));
+  overridable(add("calibrate",
+                  "Quantize without training: observe ranges, take the steps of calibrate.steps; "
+                  "write, verify and report the int8 model",
+                  "RUN_OR_JOB", "folder of a run, for its float model, or a job",
+                  [&] { return bin::calibrate(given.target, given.overrides); }));
   add("resume", "Continue a stopped run from its latest checkpoint", "RUN", run,
       [&] { return bin::resume(given.target); });
-  add("evaluate", "Print accuracy, precision, recall and F1 on the test data", "RUN_OR_MODEL",
-      "folder of a run (float and int8 model), or an int8 model",
-      [&] { return bin::evaluate(given.target, given.job); })
-      ->add_option("--job", given.job,
-                   "take the data from this job; default: the job written into the model")
-      ->option_text("JOB");
+  add_evaluate(add("evaluate", "Print accuracy, precision, recall and F1 on the test data",
+                   "RUN_OR_MODEL", "folder of a run (float and int8 model), or an int8 model",
+                   [&] { return bin::evaluate(given.target, given.job, given.attack); }),
+               given);
   add("verify",
       "Compare a run's int8 model with the trained one, bit for bit; exit code 1 if they differ",
       "RUN", run, [&] { return bin::verify(given.target, given.limit); })
@@ -103,6 +133,17 @@ void add_commands(CLI::App& app, Arguments& given, Command& chosen) {
       [&] { return bin::inspect(given.target); });
   overridable(add("plan", "Print what a job would quantize, how, and what stays float; no training",
                   "JOB", job, [&] { return bin::plan(given.target, given.overrides); }));
+  const char* float_model = "folder of a run (its float model), or a job (trained in float first)";
+  CLI::App* sensitivity =
+      add("sensitivity", "Print what fewer bits in each layer cost", "RUN_OR_JOB", float_model,
+          [&] { return bin::sensitivity(given.target, given.overrides, given.mixed); });
+  bin::add_sensitivity_options(sensitivity, given.mixed);
+  overridable(sensitivity);
+  CLI::App* search = add(
+      "search", "Choose bits for each layer under a budget; write them as a recipe", "RUN_OR_JOB",
+      float_model, [&] { return bin::search(given.target, given.overrides, given.mixed); });
+  bin::add_search_options(search, given.mixed);
+  overridable(search);
   add("bench", "Measure the latency of an int8 model at batch 1 and 64", "MODEL", model,
       [&] { return bin::bench(given.target, given.threads); })
       ->add_option("--threads", given.threads, "threads to use; default: all that torch takes")

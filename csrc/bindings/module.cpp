@@ -10,4 +10,5 @@ PYBIND11_MODULE(_C, m) {
   qat::bindings::add_prepared_model(m);
   qat::bindings::add_insertion(m);
   qat::bindings::add_integer_model(m);
+  qat::bindings::add_ptq(m);
 }

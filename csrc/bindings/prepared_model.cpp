@@ -6,6 +6,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -69,11 +70,31 @@ void add_prepared_model(py::module_& module) {
   py::class_<PreparedModel, std::shared_ptr<PreparedModel>>(module, "PreparedModel")
       .def(py::init(&create), py::arg("access"), py::arg("examples"), py::arg("recipe"))
       .def("forward", py::overload_cast<const TensorList&>(&PreparedModel::forward), NoGil())
+      .def(
+          "forward_with_taps",
+          [](PreparedModel& prepared, const TensorList& inputs,
+             const std::vector<std::string>& sites) {
+            TappedOutputs all = prepared.forward_with_taps(inputs, sites);
+            return std::make_pair(std::move(all.outputs), std::move(all.taps));
+          },
+          py::arg("inputs"), py::arg("sites"), NoGil())
+      .def(
+          "activation_ranges",
+          [](PreparedModel& prepared, const TensorList& inputs) {
+            std::vector<std::tuple<std::string, at::Tensor, at::Tensor>> all;
+            for (const ChannelRanges& ranges : prepared.activation_ranges(inputs)) {
+              all.emplace_back(ranges.site, ranges.min, ranges.max);
+            }
+            return all;
+          },
+          py::arg("inputs"), NoGil())
+      .def("sites", &PreparedModel::sites)
       .def_property("phase", &PreparedModel::phase, &PreparedModel::set_phase)
       .def_property("batch_norm_frozen", &PreparedModel::batch_norm_frozen,
                     &PreparedModel::freeze_batch_norm)
       .def_property("ranges_frozen", &PreparedModel::ranges_frozen, &PreparedModel::freeze_ranges)
       .def("step", &PreparedModel::step, py::arg("fraction"))
+      .def("oscillation_loss", &PreparedModel::oscillation_loss)
       .def("state", &PreparedModel::state)
       .def("plan", &PreparedModel::plan)
       .def("recipe",

@@ -3,11 +3,12 @@
 #include <array>
 #include <cstring>
 #include <nlohmann/json.hpp>
-#include <optional>
+#include <set>
 
-#include "checkpoint/packing.h"
+#include "checkpoint/codebook.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/sha256.h"
+#include "checkpoint/weights.h"
 #include "error.h"
 #include "graph/json.h"
 #include "graph/json_reader.h"
@@ -66,12 +67,6 @@ std::map<std::string, numerics::IntFormat> weight_formats(const graph::Graph& gr
   return formats;
 }
 
-Entry packed_entry(const Tensor& weight, numerics::IntFormat format) {
-  std::string packed = pack(weight.bytes, format);
-  const int64_t size = static_cast<int64_t>(packed.size());
-  return {"U8", {size}, std::move(packed)};
-}
-
 Entry scales_entry(const std::vector<float>& scales) {
   std::string bytes(scales.size() * sizeof(float), '\0');
   std::memcpy(bytes.data(), scales.data(), bytes.size());
@@ -100,10 +95,15 @@ std::string serialize_as(const graph::Model& model, const std::string& origin) {
   File file;
   for (const auto& [name, tensor] : model.tensors) {
     const auto weight = formats.find(name);
-    const bool is_packed = weight != formats.end() && weight->second.bits < 8;
-    file.tensors[name] =
-        is_packed ? packed_entry(tensor, weight->second)
-                  : Entry{dtype_name(tensor.type), tensor.shape, to_string(tensor.bytes)};
+    if (weight == formats.end()) {
+      file.tensors[name] = {dtype_name(tensor.type), tensor.shape, to_string(tensor.bytes)};
+      continue;
+    }
+    if (model.tensors.count(name + kCodebookSuffix) > 0) {
+      throw Error(origin + ": tensor " + graph::in_quotes(name + kCodebookSuffix) +
+                  ": the name is reserved for the codebook of that weight; rename the tensor");
+    }
+    add_weight(file, name, tensor, weight->second);
   }
   if (!encoded.scales.empty()) {
     file.tensors[graph::kActivationScales] = scales_entry(encoded.scales);
@@ -192,40 +192,33 @@ std::vector<float> take_scales(File& file, const std::string& origin) {
   return scales;
 }
 
-std::optional<int64_t> element_count(const std::vector<int64_t>& shape) {
-  int64_t count = 1;
-  for (const int64_t size : shape) {
-    if (size < 0 || __builtin_mul_overflow(count, size, &count)) return std::nullopt;
-  }
-  return count;
-}
-
-Tensor packed_weight(const Entry& entry, const graph::WeightLayout& layout,
-                     const std::string& place) {
-  const auto count = element_count(layout.shape);
-  const auto bytes = count ? packed_size(*count, layout.format.bits) : std::nullopt;
-  if (!bytes || entry.dtype != "U8" || entry.shape.size() != 1 || entry.bytes.size() != *bytes) {
-    throw Error(place + "codes of " + graph::spelling(layout.format) + " and weight_shape " +
-                graph::to_text(layout.shape) + " are packed as U8 [" +
-                (bytes ? std::to_string(*bytes) : "?") + "], got " + entry.dtype + " " +
-                graph::to_text(entry.shape));
-  }
-  auto codes = unpack(entry.bytes, *count, layout.format);
-  if (!codes) throw Error(place + "the unused bits of the last byte must be zero");
-  return {TensorType::int8, layout.shape, std::move(*codes)};
-}
-
-Tensor tensor_from(const Entry& entry, const graph::WeightLayout* layout,
-                   const std::string& place) {
-  if (layout != nullptr && layout->format.bits < 8) return packed_weight(entry, *layout, place);
-  if (layout != nullptr && layout->shape != entry.shape) {
-    throw Error(place + "weight_shape must be that of the tensor, " + graph::to_text(entry.shape) +
-                ", got " + graph::to_text(layout->shape));
-  }
+Tensor tensor_from(const Entry& entry, const std::string& place) {
   for (const Dtype& dtype : kDtypes) {
     if (entry.dtype == dtype.name) return {dtype.type, entry.shape, to_bytes(entry.bytes)};
   }
   throw Error(place + "dtype must be I8, U8, F32, I64 or BOOL, got " + entry.dtype);
+}
+
+// Takes the entries out, so that large models are held once, not twice.
+std::map<std::string, Tensor> tensors_from(
+    File& file, const std::map<std::string, graph::WeightLayout>& weights,
+    const std::string& origin) {
+  std::map<std::string, Tensor> tensors;
+  std::set<std::string> codebooks;
+  for (const auto& [name, layout] : weights) codebooks.insert(name + kCodebookSuffix);
+  for (auto& [name, entry] : file.tensors) {  // a codebook comes after its weight
+    const std::string place = origin + ": tensor " + graph::in_quotes(name) + ": ";
+    const auto layout = weights.find(name);
+    if (layout != weights.end()) {
+      const auto codebook = file.tensors.find(name + kCodebookSuffix);
+      const Entry* book = codebook == file.tensors.end() ? nullptr : &codebook->second;
+      tensors[name] = weight_from(entry, book, layout->second, place);
+    } else if (codebooks.count(name) == 0) {
+      tensors[name] = tensor_from(entry, place);
+    }
+    entry = {};
+  }
+  return tensors;
 }
 
 }  // namespace
@@ -248,13 +241,7 @@ graph::Model parse(const std::string& bytes, const std::string& origin) {
   graph::DecodedGraph decoded =
       graph::decode(file.metadata.at("graph"), scales, origin + ": graph");
   model.graph = std::move(decoded.graph);
-  for (auto& [name, entry] : file.tensors) {
-    const auto layout = decoded.weights.find(name);
-    const std::string place = origin + ": tensor " + graph::in_quotes(name) + ": ";
-    model.tensors[name] =
-        tensor_from(entry, layout == decoded.weights.end() ? nullptr : &layout->second, place);
-    entry = {};  // large models are held once, not twice
-  }
+  model.tensors = tensors_from(file, decoded.weights, origin);
   graph::validate(model, origin);
   return model;
 }

@@ -87,10 +87,12 @@ Engine::Engine(ModelAccess model, capture::Trace recorded, const Recipe& chosen)
       recipe(chosen),
       trace(std::move(recorded)),
       plan(insert::make_plan(trace, recipe)),
-      bank(plan.quantizers),
+      bank(plan.quantizers, recipe.freeze),
+      weights(trace, plan, recipe),
       phase_tensor(at::full({1}, static_cast<int64_t>(Phase::qat), at::kLong)),
       batch_norm_frozen(at::zeros({1}, at::kLong)),
-      ranges_frozen(at::zeros({1}, at::kLong)) {
+      ranges_frozen(at::zeros({1}, at::kLong)),
+      fraction(at::zeros({1}, at::kDouble)) {
   if (!has_integer_site(plan)) {
     throw Error(
         "prepare: the plan holds no site to quantize. The forward called no convolution or "
@@ -110,10 +112,21 @@ insert::SessionOptions Engine::options() const {
   insert::SessionOptions options;
   options.training = access.is_training();
   options.quantize = phase() == Phase::qat;
-  const bool moves = options.training && !flag(ranges_frozen);
+  const bool moves = options.quantize && options.training && !flag(ranges_frozen);
   options.observe = phase() == Phase::calibrate || moves;
+  options.learn = moves;
   options.batch_norm_frozen = flag(batch_norm_frozen);
+  options.progress = progress();
   return options;
+}
+
+insert::Progress Engine::progress() const {
+  return insert::progress_at(recipe.schedule, fraction.item<double>());
+}
+
+void Engine::begin_forward(const insert::SessionOptions& options) {
+  bank.begin_forward({options.quantize, options.learn, options.progress});
+  weights.begin_forward(options.learn);
 }
 
 TensorList Engine::run(insert::Session& session, const TensorList& inputs) {
@@ -127,14 +140,16 @@ TensorList Engine::forward(const TensorList& inputs) {
         "forward: a prepared model was called inside the forward of another model that is being "
         "prepared or run; prepare the outer model alone, or call the inner one outside of it.");
   }
-  if (phase() == Phase::floating) return access.forward(inputs);
+  if (phase() == Phase::floating && !tap) return access.forward(inputs);
   const insert::SessionOptions chosen = options();
   auto record = std::make_shared<insert::ForwardRecord>(access.tensors());
   record->engine = alive_;
-  bank.begin_forward();
-  insert::Session session(trace, plan, bank, record, chosen);
+  begin_forward(chosen);
+  insert::Session session(trace, plan, bank, weights, record, chosen);
   session.start(inputs);
   session.probe = probe;
+  session.tap = tap;
+  if (chosen.quantize && chosen.training) keep_weights(session);
   TensorList outputs;
   try {
     outputs = run(session, inputs);
@@ -149,12 +164,14 @@ TensorList Engine::forward(const TensorList& inputs) {
   return outputs;
 }
 
-void Engine::step(double fraction) {
-  if (!(fraction >= 0.0 && fraction <= 1.0)) {
-    throw Error("step: fraction: expected a number from 0 to 1, got " + std::to_string(fraction));
+void Engine::step(double to) {
+  if (!(to >= 0.0 && to <= 1.0)) {
+    throw Error("step: fraction: expected a number from 0 to 1, got " + std::to_string(to));
   }
-  if (fraction >= recipe.freeze.batch_norm) batch_norm_frozen.fill_(1);
-  if (fraction >= recipe.freeze.ranges) {
+  fraction.clamp_min_(to);
+  weights.step(to);
+  if (to >= recipe.freeze.batch_norm) batch_norm_frozen.fill_(1);
+  if (to >= recipe.freeze.ranges) {
     bank.commit();
     ranges_frozen.fill_(1);
   }
@@ -163,7 +180,9 @@ void Engine::step(double fraction) {
 NamedTensors Engine::state() {
   bank.commit();
   NamedTensors all = bank.state();
+  for (auto& entry : weights.state()) all.push_back(std::move(entry));
   all.emplace_back("schedule.phase", phase_tensor);
+  all.emplace_back("schedule.fraction", fraction);
   all.emplace_back("schedule.batch_norm_frozen", batch_norm_frozen);
   all.emplace_back("schedule.ranges_frozen", ranges_frozen);
   return all;
@@ -189,9 +208,23 @@ void PreparedModel::freeze_ranges(bool frozen) {
   engine_->ranges_frozen.fill_(frozen);
 }
 bool PreparedModel::batch_norm_frozen() const { return engine_->flag(engine_->batch_norm_frozen); }
+bool PreparedModel::fully_quantized() const {
+  const insert::Progress progress = engine_->progress();
+  return insert::unfinished(engine_->trace, engine_->plan, engine_->recipe.schedule,
+                            progress.fraction)
+      .empty();
+}
+at::Tensor PreparedModel::oscillation_loss() const { return engine_->oscillation_loss(); }
 bool PreparedModel::ranges_frozen() const { return engine_->flag(engine_->ranges_frozen); }
 void PreparedModel::step(double fraction) { engine_->step(fraction); }
 NamedTensors PreparedModel::state() const { return engine_->state(); }
+NamedTensors PreparedModel::parameters() const {
+  NamedTensors learned;
+  for (auto& [name, tensor] : engine_->state()) {
+    if (tensor.requires_grad()) learned.emplace_back(name, tensor);
+  }
+  return learned;
+}
 std::string PreparedModel::plan() const { return insert::describe(engine_->trace, engine_->plan); }
 const Recipe& PreparedModel::recipe() const { return engine_->recipe; }
 ModelAccess& PreparedModel::access() { return engine_->access; }

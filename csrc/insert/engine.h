@@ -2,7 +2,9 @@
 // What a prepared model holds besides the user's model.
 
 #include <functional>
+#include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "capture/trace.h"
@@ -20,6 +22,9 @@ class Engine {
   TensorList forward(const TensorList& inputs);
   void step(double fraction);
   NamedTensors state();
+  // How far the recipe's schedule has come.
+  insert::Progress progress() const;
+  at::Tensor oscillation_loss() const;
   // Reads the schedule's flags back from their tensors (a checkpoint may have been loaded).
   Phase phase() const;
   void set_phase(Phase phase);
@@ -27,6 +32,8 @@ class Engine {
 
   // Called with the codes of every planned value as a forward makes them, while set.
   std::function<void(const std::string& site, const insert::Codes& codes)> probe;
+  // Called with the result of every site, while set; also in Phase::floating.
+  std::function<void(const std::string& site, const at::Tensor& result)> tap;
   // Compares each quantized site with the float model on `inputs`, in eval.
   std::vector<SiteSignal> measure(const TensorList& inputs);
 
@@ -35,12 +42,23 @@ class Engine {
   const capture::Trace trace;
   const insert::Plan plan;
   insert::QuantizerBank bank;
+  insert::WeightBank weights;
   at::Tensor phase_tensor, batch_norm_frozen, ranges_frozen;  // int64[1]
+  at::Tensor fraction;                                        // float64[1]
 
  private:
   TensorList run(insert::Session& session, const TensorList& inputs);
   insert::SessionOptions options() const;
+  void begin_forward(const insert::SessionOptions& options);
+  void keep_weights(insert::Session& session);
 
+  // The weights of the latest training forward, by their entry in the bank; for damping alone.
+  struct UsedWeight {
+    at::Tensor weight;
+    QuantizedWeight quantized;
+    numerics::IntFormat format;
+  };
+  std::optional<std::map<int, UsedWeight>> used_weights_;
   std::shared_ptr<const void> alive_ = std::make_shared<int>(0);
 };
 

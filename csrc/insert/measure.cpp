@@ -39,13 +39,14 @@ std::vector<SiteSignal> Engine::measure(const TensorList& inputs) {
   at::NoGradGuard no_grad;
   std::map<std::string, at::Tensor> reals;
   std::vector<SiteSignal> signals;
-  bank.begin_forward();
+  bank.begin_forward({true, false, progress()});
   for (const bool quantize : {false, true}) {
     insert::SessionOptions options;
     options.quantize = quantize;
+    options.progress = progress();
     auto record = std::make_shared<insert::ForwardRecord>(access.tensors());
     record->engine = alive_;
-    insert::Session session(trace, plan, bank, record, options);
+    insert::Session session(trace, plan, bank, weights, record, options);
     session.start(inputs);
     session.real_probe = [&](const std::string& site, const at::Tensor& real) {
       reals.emplace(site, real.clone());  // in-place operators may follow

@@ -10,11 +10,12 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/aminmax.h>
 #include <ATen/ops/ones_like.h>
 #include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "insert/chain_codes.h"
+#include "insert/node_ranges.h"
 #include "insert/nodes_common.h"
 #include "insert/ops_calls.h"
 
@@ -41,6 +42,7 @@ struct ChainScalars {
   bool recomputed;
   int64_t zero_point;
   std::optional<ConvGeometry> geometry;
+  QuantizerBackward quantizer;  // where its scale or zero point is learned
 };
 
 constexpr size_t kSavedCount = 14;
@@ -110,13 +112,8 @@ Chain half_precision(const Chain& chain) {
     image.bias = chain.bias;
     compact.multiplier = compact.bias = at::Tensor();
   }
-  const at::Tensor real = call::bn_act(image);
-  const auto [lo, hi] = at::aminmax(real);
-  constexpr double kLargestHalf = 65504;
-  const bool fits = lo.item<double>() >= -kLargestHalf && hi.item<double>() <= kLargestHalf;
-  if (!fits) return chain;
-  compact.acc = real.to(at::kHalf);
-  return compact;
+  compact.acc = call::affine_half(image);
+  return compact.acc.defined() ? compact : chain;
 }
 
 // The chain as it is kept for backward. What its neighbours may still read stays as it is.
@@ -140,7 +137,7 @@ Chain rebuild_chain(const ChainScalars& s, const variable_list& saved) {
   if (s.recomputed) {
     chain.acc = LayerSource{saved[12], saved[13], s.zero_point, s.geometry}.accumulate();
   } else {
-    chain.acc = saved[0].to(at::kFloat);
+    chain.acc = saved[0];
   }
   chain.multiplier = saved[1];
   chain.bias = saved[2];
@@ -160,8 +157,10 @@ struct ChainNode : Function<ChainNode> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& source,
                             const OptionalTensor& gamma, const OptionalTensor& beta,
                             const OptionalTensor& residual, const OptionalTensor& slope,
+                            const OptionalTensor& scale, const OptionalTensor& zero_point,
                             const Chain& chain, const Nominal& nominal, Outcome outcome,
                             const QuantizeTo* to) {
+    (void)scale, (void)zero_point;  // for their gradients
     const Codes* target = outcome == Outcome::codes ? &to->target : nullptr;
     const Chain compact = kept(chain, outcome);
     auto saved = tensors_of(compact, target);
@@ -173,6 +172,7 @@ struct ChainNode : Function<ChainNode> {
     scalars.beta_grad = wanted(beta);
     scalars.residual_grad = wanted(residual);
     scalars.slope_grad = wanted(slope);
+    if (target != nullptr) scalars.quantizer = quantizer_backward_of(*to);
     ctx->saved_data["chain"] = Held<ChainScalars>::hold(scalars);
     switch (outcome) {
       case Outcome::pending: {
@@ -185,9 +185,8 @@ struct ChainNode : Function<ChainNode> {
       case Outcome::codes:
         break;
     }
-    auto [codes, range] = call::bn_act_quantize(chain, to->target, to->observe);
-    if (to->observe) to->report(range);
-    return make_like(codes_payload(with_codes(to->target, codes)), nominal, source.device());
+    return make_like(codes_payload(with_codes(to->target, chain_codes(chain, *to))), nominal,
+                     source.device());
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
@@ -199,14 +198,18 @@ struct ChainNode : Function<ChainNode> {
     to.format = scalars.format;
     to.scale = saved[10];
     to.zero_point = saved[11];
-    auto [d_value, d_residual, sum_dy, sum_dy_xhat, d_slope] =
-        call::bn_act_backward(grads[0], chain, to, scalars.residual_grad);
-    variable_list out(9);
-    out[0] = d_value;
-    if (scalars.gamma_grad) out[1] = sum_dy_xhat;
-    if (scalars.beta_grad) out[2] = sum_dy;
-    if (scalars.residual_grad) out[3] = d_residual;
-    if (scalars.slope_grad) out[4] = d_slope;
+    const QuantizerBackward& quantizer = scalars.quantizer;
+    const auto of = call::bn_act_backward(grads[0], chain, to,
+                                          {scalars.residual_grad, quantizer.learned(),
+                                           quantizer.learned() && quantizer.clipped_only});
+    variable_list out(11);
+    out[0] = of.value;
+    if (scalars.gamma_grad) out[1] = of.sum_dy_xhat;
+    if (scalars.beta_grad) out[2] = of.sum_dy;
+    if (scalars.residual_grad) out[3] = of.residual;
+    if (scalars.slope_grad) out[4] = of.slope;
+    if (quantizer.scale) out[5] = of.scale;
+    if (quantizer.zero_point) out[6] = of.zero_point;
     return out;
   }
 };
@@ -218,9 +221,11 @@ OptionalTensor optional(const at::Tensor& tensor) {
 at::Tensor apply(Chain chain, const Nominal& nominal, Outcome outcome, const QuantizeTo* to) {
   if (!at::GradMode::is_enabled()) chain.save = SavedValue::float32;  // nothing is kept
   const auto& bn = chain.batch_norm;
+  const RangeEdges learned = to != nullptr ? to->learned : RangeEdges{};
   return ChainNode::apply(chain.source, bn ? optional(bn->gamma) : std::nullopt,
                           bn ? optional(bn->beta) : std::nullopt, optional(chain.residual),
-                          optional(chain.slope), chain, nominal, outcome, to);
+                          optional(chain.slope), optional(learned.scale),
+                          optional(learned.zero_point), chain, nominal, outcome, to);
 }
 
 }  // namespace

@@ -8,6 +8,7 @@
 
 #include <algorithm>
 
+#include "insert/float_layers.h"
 #include "insert/nodes_common.h"
 #include "insert/ops_calls.h"
 
@@ -49,6 +50,12 @@ at::Tensor layer_output(const at::Tensor& acc, const at::Tensor& input, const Qu
   return make_like(std::move(payload), output.nominal, input.device());
 }
 
+at::Tensor accumulate(const Codes& input, const at::Tensor& weight,
+                      const std::optional<ConvGeometry>& geometry, const NumericsRecipe& numerics) {
+  if (numerics.forward == ForwardType::float32) return accumulate_float(input, weight, geometry);
+  return geometry ? call::conv_int(input, weight, *geometry) : call::linear_int(input, weight);
+}
+
 // Which of a layer's gradients somebody wants. AutogradContext::needs_input_grad counts edges, and
 // an absent bias has none.
 struct Wanted {
@@ -66,7 +73,7 @@ void save_layer(AutogradContext* ctx, const at::Tensor& input, const at::Tensor&
 // What backward needs beside the saved tensors.
 struct LayerBackward {
   ConvGeometry geometry;
-  int64_t bits;
+  GradientType products;
 };
 
 Codes saved_codes(const variable_list& saved) { return {saved[0], {}, {}, saved[1], saved[2]}; }
@@ -82,15 +89,15 @@ struct LinearGradients {
   at::Tensor input, weight;
 };
 
-LinearGradients linear_backward_16(const variable_list& saved, const at::Tensor& rows,
-                                   const Wanted& wanted) {
+LinearGradients linear_backward_narrow(const variable_list& saved, const at::Tensor& rows,
+                                       const Wanted& wanted, GradientType products) {
   static const ConvGeometry pointwise{{1, 1}, {0, 0}, {1, 1}, {0, 0}};
   const at::Tensor& weight = saved[3];
   Codes codes = saved_codes(saved);
   codes.codes = as_image(codes.codes.reshape({rows.size(0), weight.size(1)}));
   const QuantizedWeight kernel{weight.view({weight.size(0), weight.size(1), 1, 1}), saved[4]};
   const auto [d_input, d_weight] = call::conv_int_backward(
-      as_image(rows.contiguous()), codes, kernel, pointwise, 16, wanted.input, wanted.weight);
+      as_image(rows.contiguous()), codes, kernel, pointwise, products, wanted.input, wanted.weight);
   return {wanted.input ? as_rows(d_input) : at::Tensor(),
           wanted.weight ? d_weight.view(weight.sizes()) : at::Tensor()};
 }
@@ -116,8 +123,8 @@ struct ConvNode : Function<ConvNode> {
                             const ConvGeometry& geometry, const NumericsRecipe& numerics,
                             bool channels_last) {
     save_layer(ctx, input, weight, bias, codes);
-    ctx->saved_data["layer"] = Held<LayerBackward>::hold({geometry, numerics.backward_bits()});
-    const at::Tensor acc = call::conv_int(*payload_of(input)->codes, codes.codes, geometry);
+    ctx->saved_data["layer"] = Held<LayerBackward>::hold({geometry, numerics.backward});
+    const at::Tensor acc = accumulate(*payload_of(input)->codes, codes.codes, geometry, numerics);
     return layer_output(acc, input, codes, bias,
                         {1, Nominal::dense(acc.sizes(), channels_last), numerics.save, geometry});
   }
@@ -128,7 +135,7 @@ struct ConvNode : Function<ConvNode> {
     const auto& wanted = Held<Wanted>::get(ctx->saved_data["wanted"]);
     auto [d_input, d_weight] =
         call::conv_int_backward(grads[0], saved_codes(saved), {saved[3], saved[4]}, layer.geometry,
-                                layer.bits, wanted.input, wanted.weight);
+                                layer.products, wanted.input, wanted.weight);
     if (!wanted.input) d_input = at::Tensor();
     if (!wanted.weight) d_weight = at::Tensor();
     at::Tensor d_bias;
@@ -142,8 +149,8 @@ struct LinearNode : Function<LinearNode> {
                             const OptionalTensor& bias, const QuantizedWeight& codes,
                             const NumericsRecipe& numerics) {
     save_layer(ctx, input, weight, bias, codes);
-    ctx->saved_data["bits"] = int64_t{numerics.backward_bits()};
-    const at::Tensor acc = call::linear_int(*payload_of(input)->codes, codes.codes);
+    ctx->saved_data["products"] = static_cast<int64_t>(numerics.backward);
+    const at::Tensor acc = accumulate(*payload_of(input)->codes, codes.codes, {}, numerics);
     return layer_output(acc, input, codes, bias,
                         {acc.dim() - 1, Nominal::dense(acc.sizes(), false), numerics.save, {}});
   }
@@ -154,9 +161,10 @@ struct LinearNode : Function<LinearNode> {
     const at::Tensor& grad = grads[0];
     const int64_t count = grad.numel() / std::max<int64_t>(1, grad.size(-1));
     const at::Tensor rows = grad.reshape({count, grad.size(-1)});
-    const bool narrow = ctx->saved_data["bits"].toInt() == 16 && rows.numel() > 0;
-    auto [d_input, d_weight] =
-        narrow ? linear_backward_16(saved, rows, wanted) : linear_backward_32(saved, rows, wanted);
+    const auto products = static_cast<GradientType>(ctx->saved_data["products"].toInt());
+    const bool narrow = products != GradientType::float32 && rows.numel() > 0;
+    auto [d_input, d_weight] = narrow ? linear_backward_narrow(saved, rows, wanted, products)
+                                      : linear_backward_32(saved, rows, wanted);
     if (wanted.input) d_input = d_input.view(saved[0].sizes());
     at::Tensor d_bias;
     if (wanted.bias) d_bias = rows.sum(0);
@@ -172,7 +180,7 @@ at::Tensor conv_int(const at::Tensor& input, const at::Tensor& weight, const Qua
   const auto is_channels_last = [](const at::Tensor& t) {
     return t.suggest_memory_format() != at::MemoryFormat::Contiguous;
   };
-  const bool channels_last = is_channels_last(input) || is_channels_last(weight);
+  const bool channels_last = is_channels_last(input) || is_channels_last(codes.codes);
   return ConvNode::apply(input, weight, optional(bias), codes, geometry, numerics, channels_last);
 }
 

@@ -9,6 +9,8 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "error.h"
+#include "insert/chain_codes.h"
+#include "insert/node_ranges.h"
 #include "insert/nodes_common.h"
 #include "insert/ops_calls.h"
 
@@ -18,26 +20,31 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::variable_list;
+using OptionalTensor = std::optional<at::Tensor>;
+
+OptionalTensor optional(const at::Tensor& tensor) {
+  return tensor.defined() ? OptionalTensor(tensor) : std::nullopt;
+}
 
 struct QuantizeNode : Function<QuantizeNode> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& real, const QuantizeTo& to) {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& real,
+                            const OptionalTensor& scale, const OptionalTensor& zero_point,
+                            const QuantizeTo& to) {
     Chain chain;  // a chain of nothing: quantizes and observes in one pass
     chain.acc = real;
-    auto [codes, range] = call::bn_act_quantize(chain, to.target, to.observe);
-    if (to.observe) to.report(range);
+    const at::Tensor codes = chain_codes(chain, to);
+    (void)scale, (void)zero_point;  // for their gradients
     ctx->save_for_backward({real, to.target.scale, to.target.zero_point});
-    ctx->saved_data["format"] = Held<numerics::IntFormat>::hold(to.target.format);
+    ctx->saved_data["quantizer"] = Held<QuantizerBackward>::hold(quantizer_backward_of(to));
     return make_like(codes_payload(with_codes(to.target, codes)), Nominal::like(real),
                      real.device());
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     require_first_order();
     const auto saved = ctx->get_saved_variables();
-    Codes to;
-    to.format = Held<numerics::IntFormat>::get(ctx->saved_data["format"]);
-    to.scale = saved[1];
-    to.zero_point = saved[2];
-    return {call::fake_quantize_backward(grads[0], saved[0], to), at::Tensor()};
+    const auto& quantizer = Held<QuantizerBackward>::get(ctx->saved_data["quantizer"]);
+    const auto gradients = backpropagate(quantizer, grads[0], saved[0], saved[1], saved[2]);
+    return {gradients.x, gradients.scale, gradients.zero_point, at::Tensor()};
   }
 };
 
@@ -51,14 +58,23 @@ struct DequantizeNode : Function<DequantizeNode> {
   }
 };
 
+// The gradient of a parameter that every element of `codes` contributes a term to.
+at::Tensor sum_terms(const at::Tensor& grad, const at::Tensor& codes, const at::Tensor& terms,
+                     int64_t quant_min) {
+  if (!terms.defined()) return {};
+  return (grad * call::lookup(codes, terms, quant_min)).sum().reshape({1});
+}
+
 struct LookupNode : Function<LookupNode> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& input, const at::Tensor& table,
-                            const at::Tensor& slope, const Codes* to) {
+  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& input,
+                            const OptionalTensor& scale, const OptionalTensor& zero_point,
+                            const LookupTable& table, const Codes* to) {
+    (void)scale, (void)zero_point;
     const Codes& codes = *payload_of(input)->codes;
     const int64_t quant_min = codes.format.quant_min();
-    ctx->save_for_backward({codes.codes, slope});
+    ctx->save_for_backward({codes.codes, table.slopes, table.scale_terms, table.zero_point_terms});
     ctx->saved_data["quant_min"] = quant_min;
-    at::Tensor out = call::lookup(codes.codes, table, quant_min);
+    at::Tensor out = call::lookup(codes.codes, table.entries, quant_min);
     const Nominal nominal = Nominal::like(input);
     if (to == nullptr) return to_nominal(out, nominal);
     return make_like(codes_payload(with_codes(*to, out)), nominal, input.device());
@@ -67,7 +83,11 @@ struct LookupNode : Function<LookupNode> {
     require_first_order();
     const auto saved = ctx->get_saved_variables();
     const int64_t quant_min = ctx->saved_data["quant_min"].toInt();
-    return {grads[0] * call::lookup(saved[0], saved[1], quant_min), {}, {}, {}};
+    return {grads[0] * call::lookup(saved[0], saved[1], quant_min),
+            sum_terms(grads[0], saved[0], saved[2], quant_min),
+            sum_terms(grads[0], saved[0], saved[3], quant_min),
+            {},
+            {}};
   }
 };
 
@@ -133,7 +153,7 @@ at::Tensor to_nominal(const at::Tensor& tensor, const Nominal& nominal) {
 }
 
 at::Tensor quantize_real(const at::Tensor& real, const QuantizeTo& to) {
-  return QuantizeNode::apply(real, to);
+  return QuantizeNode::apply(real, optional(to.learned.scale), optional(to.learned.zero_point), to);
 }
 
 at::Tensor evaluate(const at::Tensor& quantized) {
@@ -144,9 +164,9 @@ at::Tensor evaluate(const at::Tensor& quantized) {
   return make_real(std::move(chain), Nominal::like(quantized));
 }
 
-at::Tensor lookup(const at::Tensor& input, const at::Tensor& table, const at::Tensor& slope,
-                  const Codes* to) {
-  return LookupNode::apply(input, table, slope, to);
+at::Tensor lookup(const at::Tensor& input, const LookupTable& table, const Codes* to) {
+  return LookupNode::apply(input, optional(table.learned.scale), optional(table.learned.zero_point),
+                           table, to);
 }
 
 at::Tensor dropout(const at::Tensor& input, double probability) {

@@ -11,7 +11,9 @@
 #include <vector>
 
 #include "insert/quantized_tensor.h"
+#include "quantizers/learned_range.h"
 #include "quantizers/recipe.h"
+#include "quantizers/weight_quantizer.h"
 
 namespace qat::insert {
 
@@ -27,7 +29,9 @@ struct Nominal {
 struct QuantizeTo {
   Codes target;  // codes undefined
   bool observe = false;
+  bool fused = true;                                    // NumericsRecipe::fused
   std::function<void(const at::Tensor& range)> report;  // float32[2]
+  RangeEdges learned;
 };
 
 // ---- making quantized tensors
@@ -40,12 +44,7 @@ at::Tensor wrap_real(const at::Tensor& real);
 // A real float32 tensor from either kind of payload.
 at::Tensor evaluate(const at::Tensor& quantized);
 
-// ---- integer layers. `weight` is the float tensor that gets the gradient.
-struct QuantizedWeight {
-  at::Tensor codes;  // int8
-  at::Tensor scale;  // float32[C]
-};
-
+// ---- integer layers. `weight` gets the gradient (Note [Gradient of a quantized weight]).
 // The result is a pending chain over the accumulators. input: a quantized tensor of codes.
 at::Tensor conv_int(const at::Tensor& input, const at::Tensor& weight, const QuantizedWeight& codes,
                     const at::Tensor& bias, const ConvGeometry& geometry,
@@ -55,10 +54,15 @@ at::Tensor linear_int(const at::Tensor& input, const at::Tensor& weight,
                       const NumericsRecipe& numerics);
 
 // ---- operators on codes
-// table: one entry per code, codes or float32; slope: float32 per code, d output / d x.
+// One entry per code.
+struct LookupTable {
+  at::Tensor entries;                        // codes or float32
+  at::Tensor slopes;                         // float32, d output / d x
+  at::Tensor scale_terms, zero_point_terms;  // float32, of a learned quantizer; or undefined
+  RangeEdges learned;
+};
 // `to` describes the output codes (its codes undefined); nullptr: the table holds reals.
-at::Tensor lookup(const at::Tensor& input, const at::Tensor& table, const at::Tensor& slope,
-                  const Codes* to);
+at::Tensor lookup(const at::Tensor& input, const LookupTable& table, const Codes* to);
 at::Tensor dropout(const at::Tensor& input, double probability);
 
 // Runs `op` on inputs with the given values and differentiates by running it again on float

@@ -1,8 +1,11 @@
 #include "insert/ops_calls.h"
 
 #include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/ops/cat.h>
+#include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <string_view>
 
 namespace qat::insert::call {
 namespace {
@@ -19,6 +22,18 @@ OptionalTensor optional(const at::Tensor& tensor) {
 // Without per-channel operands any axis serves; a vector has only axis 0.
 int64_t axis_of(const Chain& chain) {
   return std::min<int64_t>(chain.axis, std::max<int64_t>(chain.acc.dim() - 1, 0));
+}
+
+std::string_view name_of(GradientType products) {
+  switch (products) {
+    case GradientType::int16:
+      return "int16";
+    case GradientType::bfloat16:
+      return "bfloat16";
+    case GradientType::float32:
+      break;
+  }
+  return "float32";
 }
 
 // The residual operand of the chain operators: a value, and its parameters when it is codes.
@@ -57,22 +72,6 @@ at::Tensor fake_quantize_backward(const at::Tensor& grad, const at::Tensor& x, c
                  to.format.quant_max());
 }
 
-QuantizedWeight quantize_weight(const at::Tensor& weight, const WeightRecipe& recipe, int64_t axis,
-                                int64_t groups) {
-  using Signature =
-      std::tuple<at::Tensor, at::Tensor>(const at::Tensor&, int64_t, int64_t, int64_t, bool, bool);
-  static const auto op = find<Signature>("qat_ext::quantize_weight");
-  const int64_t channel_axis = recipe.granularity == Granularity::channel ? axis : -1;
-  const numerics::IntFormat format = recipe.format();
-  auto [codes, scale] =
-      op.call(weight, channel_axis, groups, format.bits, format.narrow, recipe.power_of_two);
-  if (channel_axis < 0) {
-    const int64_t channels = axis == 0 ? weight.size(0) : weight.size(1) * groups;
-    scale = scale.expand({channels}).contiguous();
-  }
-  return {codes, scale};
-}
-
 at::Tensor conv_int(const Codes& input, const at::Tensor& weight, const ConvGeometry& g) {
   using Signature = at::Tensor(const at::Tensor&, int64_t, const at::Tensor&, at::IntArrayRef,
                                at::IntArrayRef, at::IntArrayRef, at::IntArrayRef, int64_t, bool);
@@ -83,16 +82,16 @@ at::Tensor conv_int(const Codes& input, const at::Tensor& weight, const ConvGeom
 
 std::tuple<at::Tensor, at::Tensor> conv_int_backward(const at::Tensor& grad, const Codes& input,
                                                      const QuantizedWeight& weight,
-                                                     const ConvGeometry& g, int64_t bits,
+                                                     const ConvGeometry& g, GradientType products,
                                                      bool input_grad, bool weight_grad) {
   using Signature = std::tuple<at::Tensor, at::Tensor>(
       const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&, const at::Tensor&,
       const at::Tensor&, at::IntArrayRef, at::IntArrayRef, at::IntArrayRef, at::IntArrayRef,
-      int64_t, bool, int64_t, bool, bool);
+      int64_t, bool, std::string_view, bool, bool);
   static const auto op = find<Signature>("qat_ext::conv_int_backward");
   return op.call(grad, input.codes, input.scale, input.zero_point, weight.codes, weight.scale,
-                 g.stride, g.padding, g.dilation, g.output_padding, g.groups, g.transposed, bits,
-                 input_grad, weight_grad);
+                 g.stride, g.padding, g.dilation, g.output_padding, g.groups, g.transposed,
+                 name_of(products), input_grad, weight_grad);
 }
 
 at::Tensor linear_int(const Codes& input, const at::Tensor& weight) {
@@ -140,6 +139,24 @@ at::Tensor bn_act(const Chain& chain) {
                  chain.activation.p1);
 }
 
+at::Tensor finite_range(const at::Tensor& x) {
+  using Signature = void(const at::Tensor&, at::Tensor, at::Tensor, at::Tensor, int64_t, double);
+  static const auto op = find<Signature>("qat_ext::observe_minmax_");
+  const auto zero = [&](at::ScalarType type) { return at::zeros({1}, x.options().dtype(type)); };
+  const at::Tensor min = zero(at::kFloat), max = zero(at::kFloat);
+  op.call(x, min, max, zero(at::kLong), -1, 1.0);
+  return at::cat({min, max});
+}
+
+at::Tensor affine_half(const Chain& chain) {
+  using Signature = std::tuple<at::Tensor, at::Tensor>(const at::Tensor&, const OptionalTensor&,
+                                                       const OptionalTensor&, int64_t);
+  static const auto op = find<Signature>("qat_ext::affine_half");
+  auto [values, fits] =
+      op.call(chain.acc, optional(chain.multiplier), optional(chain.bias), axis_of(chain));
+  return fits.item<bool>() ? values : at::Tensor();
+}
+
 std::tuple<at::Tensor, at::Tensor> bn_act_quantize(const Chain& chain, const Codes& to,
                                                    bool observe) {
   using Signature = std::tuple<at::Tensor, at::Tensor>(
@@ -155,24 +172,28 @@ std::tuple<at::Tensor, at::Tensor> bn_act_quantize(const Chain& chain, const Cod
                  to.format.quant_max(), observe);
 }
 
-std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> bn_act_backward(
-    const at::Tensor& grad, const Chain& chain, const Codes& to, bool residual_grad) {
-  using Signature = std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor>(
+ChainGradients bn_act_backward(const at::Tensor& grad, const Chain& chain, const Codes& to,
+                               const ChainGradientOptions& options) {
+  using Signature = std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor,
+                               at::Tensor, at::Tensor>(
       const at::Tensor&, const at::Tensor&, const OptionalTensor&, const OptionalTensor&,
       const OptionalTensor&, const OptionalTensor&, const OptionalTensor&, const OptionalTensor&,
       const OptionalTensor&, const OptionalTensor&, const OptionalTensor&, const OptionalTensor&,
-      const OptionalTensor&, int64_t, int64_t, double, double, int64_t, int64_t, bool, bool);
+      const OptionalTensor&, int64_t, int64_t, double, double, int64_t, int64_t, bool, bool, bool,
+      bool);
   static const auto op = find<Signature>("qat_ext::bn_act_quantize_backward");
   const Residual residual = residual_of(chain);
   const bool has_bn = chain.batch_norm.has_value();
   const ChainBatchNorm none;
   const ChainBatchNorm& bn = has_bn ? *chain.batch_norm : none;
-  return op.call(grad, chain.acc, optional(chain.multiplier), optional(chain.bias), residual.value,
-                 residual.scale, residual.zero_point, optional(chain.slope), optional(to.scale),
-                 optional(to.zero_point), optional(bn.xhat_multiplier), optional(bn.xhat_bias),
-                 optional(bn.gain), axis_of(chain), static_cast<int64_t>(chain.activation.kind),
-                 chain.activation.p0, chain.activation.p1, to.format.quant_min(),
-                 to.format.quant_max(), bn.through_statistics, residual_grad);
+  auto [value, d_residual, sum_dy, sum_dy_xhat, slope, scale, zero_point] = op.call(
+      grad, chain.acc, optional(chain.multiplier), optional(chain.bias), residual.value,
+      residual.scale, residual.zero_point, optional(chain.slope), optional(to.scale),
+      optional(to.zero_point), optional(bn.xhat_multiplier), optional(bn.xhat_bias),
+      optional(bn.gain), axis_of(chain), static_cast<int64_t>(chain.activation.kind),
+      chain.activation.p0, chain.activation.p1, to.format.quant_min(), to.format.quant_max(),
+      bn.through_statistics, options.residual, options.learned, options.clipped_only);
+  return {value, d_residual, sum_dy, sum_dy_xhat, slope, scale, zero_point};
 }
 
 }  // namespace qat::insert::call

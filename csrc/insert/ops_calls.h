@@ -16,16 +16,13 @@ using OptionalTensor = std::optional<at::Tensor>;
 at::Tensor quantize(const at::Tensor& x, const Codes& to);
 at::Tensor dequantize(const Codes& codes);
 at::Tensor fake_quantize_backward(const at::Tensor& grad, const at::Tensor& x, const Codes& to);
-// axis: of the output channels, 1 for transposed convolutions, whose weight is [in, out / groups].
-// The scales are per channel in any case; per tensor they are all the same.
-QuantizedWeight quantize_weight(const at::Tensor& weight, const WeightRecipe& recipe, int64_t axis,
-                                int64_t groups);
 at::Tensor conv_int(const Codes& input, const at::Tensor& weight, const ConvGeometry& geometry);
 // (d_input, d_weight); what is not wanted has no elements.
 std::tuple<at::Tensor, at::Tensor> conv_int_backward(const at::Tensor& grad, const Codes& input,
                                                      const QuantizedWeight& weight,
-                                                     const ConvGeometry& geometry, int64_t bits,
-                                                     bool input_grad, bool weight_grad);
+                                                     const ConvGeometry& geometry,
+                                                     GradientType products, bool input_grad,
+                                                     bool weight_grad);
 at::Tensor linear_int(const Codes& input, const at::Tensor& weight);
 at::Tensor lookup(const at::Tensor& codes, const at::Tensor& table, int64_t quant_min);
 std::tuple<at::Tensor, at::Tensor> batch_statistics(const at::Tensor& acc,
@@ -36,10 +33,20 @@ std::tuple<at::Tensor, at::Tensor> fold_batch_norm(const at::Tensor& multiplier,
                                                    const at::Tensor& beta, const at::Tensor& mean,
                                                    const at::Tensor& variance, double eps);
 at::Tensor bn_act(const Chain& chain);
+// float32[2]: smallest and largest finite value, or [0, 0] where there is none.
+at::Tensor finite_range(const at::Tensor& x);
+// float16 of acc * multiplier + bias; undefined where float16 has no number for one of them.
+at::Tensor affine_half(const Chain& chain);
 std::tuple<at::Tensor, at::Tensor> bn_act_quantize(const Chain& chain, const Codes& to,
                                                    bool observe);
+struct ChainGradients {
+  at::Tensor value, residual, sum_dy, sum_dy_xhat, slope, scale, zero_point;
+};
+struct ChainGradientOptions {
+  bool residual, learned, clipped_only;
+};
 // scale and zero_point of `to` undefined: gradient of bn_act.
-std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> bn_act_backward(
-    const at::Tensor& grad, const Chain& chain, const Codes& to, bool residual_grad);
+ChainGradients bn_act_backward(const at::Tensor& grad, const Chain& chain, const Codes& to,
+                               const ChainGradientOptions& options);
 
 }  // namespace qat::insert::call

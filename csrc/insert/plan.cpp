@@ -1,8 +1,8 @@
 #include "insert/plan.h"
 
-#include <fnmatch.h>
-
 #include <numeric>
+
+#include "insert/site_name.h"
 
 namespace qat::insert {
 namespace {
@@ -23,15 +23,17 @@ struct SiteSettings {
   bool keep_float = false;
   WeightRecipe weight;
   ActivationRecipe activation;
+  double start = 0.0;
 };
 
-SiteSettings settings_for(const Recipe& recipe, const std::string& site) {
-  SiteSettings settings{false, recipe.weights, recipe.activations};
+SiteSettings settings_for(const Recipe& recipe, const SiteName& site) {
+  SiteSettings settings{false, recipe.weights, recipe.activations, recipe.schedule.start};
   for (const SiteRule& rule : recipe.rules) {
-    if (fnmatch(rule.sites.c_str(), site.c_str(), 0) != 0) continue;
+    if (!site.matches(rule.sites)) continue;
     settings.keep_float = rule.keep_float;
-    if (rule.weight_bits) settings.weight.bits = *rule.weight_bits;
-    if (rule.activation_bits) settings.activation.bits = *rule.activation_bits;
+    settings.weight = rule.apply(settings.weight);
+    settings.activation = rule.apply(settings.activation);
+    settings.start = rule.start.value_or(settings.start);
   }
   return settings;
 }
@@ -41,6 +43,7 @@ class Planner {
   Planner(const Trace& trace, const Recipe& recipe)
       : trace_(trace),
         recipe_(recipe),
+        ends_(trace),
         readers_(trace.values.size()),
         integer_made_(trace.values.size(), false),
         needs_codes_(trace.values.size(), false),
@@ -57,6 +60,7 @@ class Planner {
     for (size_t i = trace_.nodes.size(); i-- > 0;) propagate(i);
     assign_value_quantizers();
     assign_edge_quantizers();
+    complete_starts(trace_, plan_);
     for (size_t i = 0; i < trace_.nodes.size(); ++i) {
       plan_.node_of_key.emplace(trace_.nodes[i].key, static_cast<int64_t>(i));
     }
@@ -76,6 +80,14 @@ class Planner {
     for (const int64_t id : trace_.outputs) ++readers_[id];
   }
 
+  // A value that the last layer reads counts as the last layer's.
+  SiteName value_name(const TraceNode& maker, int64_t id) {
+    SiteName name = ends_.name_of(maker);
+    name.last = ends_.last != nullptr && leader(layer_input(*ends_.last)) == leader(id);
+    name.first = false;
+    return name;
+  }
+
   bool made_by_integers(int64_t id) const { return id != kNoValue && integer_made_[id]; }
 
   // Why a layer cannot be computed in integers; empty when it can.
@@ -88,7 +100,7 @@ class Planner {
     if (value(w[0]).depends_on_input) return "its second operand depends on the input";
     if (!value(in[0]).depends_on_input) return "its input does not depend on the model's input";
     if (!value(in[0]).is_float() || !value(w[0]).is_float()) return "its operands are not float32";
-    if (settings_for(recipe_, node.name).keep_float) return "kept float by the recipe";
+    if (settings_for(recipe_, ends_.name_of(node)).keep_float) return "kept float by the recipe";
     return {};
   }
 
@@ -105,17 +117,22 @@ class Planner {
       const auto shape = [&](size_t argument) { return value_shape(node, argument); };
       const auto call =
           capture::parse_conv(arguments, static_cast<int64_t>(shape(0).size()), shape(1));
+      const bool transposed = call.geometry.transposed;
+      site.weight_shape = {shape(1), transposed ? 1 : 0, transposed ? call.geometry.groups : 1};
       site.reason = layer_obstacle(node, call.input, call.weight, call.unsupported);
       note_weight(node, call.weight, site);
     } else {
       const auto call = capture::parse_linear(arguments);
       site.reason = layer_obstacle(node, call.input, call.weight, call.unsupported);
       const bool matrix = value_shape(node, call.weight).size() == 2;
+      site.weight_shape.sizes = value_shape(node, call.weight);
+      if (matrix && call.weight_transposed)
+        std::swap(site.weight_shape.sizes[0], site.weight_shape.sizes[1]);
       if (site.reason.empty() && !matrix) site.reason = "its second operand is no matrix";
       note_weight(node, call.weight, site);
     }
     site.integer = site.reason.empty();
-    site.weight = settings_for(recipe_, node.name).weight;
+    site.weight = settings_for(recipe_, ends_.name_of(node)).weight;
   }
 
   std::vector<int64_t> value_shape(const TraceNode& node, size_t argument) const {
@@ -190,6 +207,7 @@ class Planner {
       site.integer = joins_chain(node);
       if (!site.integer) site.reason = "float island";
     }
+    if (site.integer) site.start = settings_for(recipe_, ends_.name_of(node)).start;
     for (const int64_t id : node.outputs) {
       integer_made_[id] = site.integer && value(id).is_float() && value(id).depends_on_input;
     }
@@ -296,10 +314,9 @@ class Planner {
     return layer != nullptr && (layer->kind == Kind::conv || layer->kind == Kind::linear);
   }
 
-  int add_quantizer(const std::string& name, const std::string& site) {
+  int add_quantizer(const std::string& name, const SiteName& site) {
     const SiteSettings settings = settings_for(recipe_, site);
-    const ActivationRecipe& a = settings.activation;
-    plan_.quantizers.push_back({name, a.format(), a.symmetry(), a.power_of_two, a.momentum});
+    plan_.quantizers.push_back({name, settings.activation});
     return static_cast<int>(plan_.quantizers.size()) - 1;
   }
 
@@ -311,7 +328,7 @@ class Planner {
       for (const int64_t id : node.outputs) {
         if (!needs_codes_[id]) continue;
         const auto [entry, fresh] = of_leader.try_emplace(leader(id), kNoQuantizer);
-        if (fresh) entry->second = add_quantizer(node.name, node.name);
+        if (fresh) entry->second = add_quantizer(node.name, value_name(node, id));
         plan_.value_quantizer[id] = entry->second;
         plan_.sites[i].output = entry->second;
       }
@@ -330,7 +347,7 @@ class Planner {
       for (size_t k = 0; k < inputs.size(); ++k) {
         if (inputs[k] != input || made_by_integers(input)) continue;
         const auto [entry, fresh] = of_value.try_emplace(input, kNoQuantizer);
-        if (fresh) entry->second = add_quantizer(node.name + ".input", node.name);
+        if (fresh) entry->second = add_quantizer(node.name + ".input", ends_.name_of(node));
         plan_.sites[i].operands[k] = entry->second;
       }
     }
@@ -339,6 +356,7 @@ class Planner {
   const Trace& trace_;
   const Recipe& recipe_;
   Plan plan_;
+  LayerEnds ends_;
   std::vector<int64_t> readers_;
   std::vector<bool> integer_made_;  // per value: comes out of integer work
   std::vector<bool> needs_codes_;

@@ -9,6 +9,7 @@
 
 #include "capture/trace.h"
 #include "quantizers/recipe.h"
+#include "quantizers/weight_quantizer.h"
 
 namespace qat::insert {
 
@@ -17,19 +18,19 @@ constexpr int kNoQuantizer = -1;
 // One activation quantizer. Tensors that must share parameters share one.
 struct QuantizerPlan {
   std::string name;  // "layer1.0.relu"; on an edge into a layer: "conv1.input"
-  numerics::IntFormat format;
-  numerics::Symmetry symmetry;
-  bool power_of_two = false;
-  double momentum = 0.01;
+  ActivationRecipe recipe;
+  double start = 0.0;  // share of the steps from which on some operator makes or reads its codes
 };
 
 // What is done with one recorded operator.
 struct SitePlan {
-  bool integer = false;          // conv, linear: integer accumulators; others: part of a chain
-  std::string reason;            // why it stays float
-  int output = kNoQuantizer;     // its results are held as codes of this quantizer
-  std::vector<int> operands;     // per entry of TraceNode::inputs(): quantizer of a real operand
-  WeightRecipe weight;           // conv, linear
+  bool integer = false;       // conv, linear: integer accumulators; others: part of a chain
+  std::string reason;         // why it stays float
+  double start = 0.0;         // share of the steps from which on it is not a float island
+  int output = kNoQuantizer;  // its results are held as codes of this quantizer
+  std::vector<int> operands;  // per entry of TraceNode::inputs(): quantizer of a real operand
+  WeightRecipe weight;        // conv, linear
+  WeightShape weight_shape;
   std::string weight_parameter;  // the parameter that the weight is or derives from
 };
 
@@ -52,6 +53,25 @@ struct Plan {
 // need codes quantize it on the way in, and other readers keep the float value. An operand of an
 // addition that has no other reader enters as it is, before any rounding to codes.
 Plan make_plan(const capture::Trace& trace, const Recipe& recipe);
+
+// Note [Sites that start late]
+// Before its start a planned site runs as a float island, and the values that it would quantize are
+// observed. Nothing else needs to know: an operator that reads codes quantizes a real operand on
+// the way in, with the quantizer of the value, and an island reads the real value of codes.
+// Operators that return views keep to what they view: a quantized copy would not see later writes.
+// Fills in the quantizers' starts and those of views from the starts of the other sites.
+void complete_starts(const capture::Trace& trace, Plan& plan);
+
+// How far the schedule has come.
+struct Progress {
+  double fraction = 1.0;
+  int weight_bits = 0, activation_bits = 0;  // no fewer are in use (BitsStage)
+  bool started(const SitePlan& site) const { return fraction >= site.start; }
+};
+Progress progress_at(const QuantizeSchedule& schedule, double fraction);
+// The first site, or the stage, that the schedule has yet to come to and what to do; or empty.
+std::string unfinished(const capture::Trace& trace, const Plan& plan,
+                       const QuantizeSchedule& schedule, double fraction);
 
 std::string describe(const capture::Trace& trace, const Plan& plan);
 

@@ -16,17 +16,17 @@ std::string bits(const numerics::IntFormat& format) {
 Row layer_row(const capture::TraceNode& node, const SitePlan& site) {
   const auto& w = site.weight;
   const char* granularity = w.granularity == Granularity::channel ? "per channel" : "per tensor";
-  return {node.name, node.stem, "w " + bits(w.format()), granularity, "min-max, symmetric", ""};
+  return {node.name, node.stem, "w " + bits(w.format()), granularity, w.method + ", symmetric", ""};
 }
 
 Row activation_row(const QuantizerPlan& q, const std::string& stem) {
-  const char* symmetry = q.symmetry == numerics::Symmetry::symmetric ? "EMA min-max, symmetric"
-                                                                     : "EMA min-max, affine";
+  const ActivationRecipe& a = q.recipe;
   return {q.name,
           stem,
-          "a " + bits(q.format),
+          "a " + bits(a.format()),
           "per tensor",
-          symmetry + std::string(q.power_of_two ? ", power of two" : ""),
+          a.method + (a.symmetric ? ", symmetric" : ", affine") +
+              (a.power_of_two ? ", power of two" : ""),
           ""};
 }
 

@@ -1,61 +1,106 @@
 #include "insert/quantizer_bank.h"
 
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/full.h>
+#include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
 
-#include "error.h"
 #include "numerics/qparams.h"
 
 namespace qat::insert {
+namespace {
 
-QuantizerBank::QuantizerBank(const std::vector<QuantizerPlan>& plans) {
+numerics::QuantParams params_of(Range range, const ActivationRecipe& recipe) {
+  return numerics::choose_qparams(range.lo, range.hi, recipe.format(), recipe.symmetry(),
+                                  recipe.power_of_two);
+}
+
+// A quantizer needs some range: where no value is finite it is that of 0, as range_of() gives it.
+void show(Observer& observer, const at::Tensor& values) {
+  observer.observe(values);
+  if (observer.empty()) observer.observe(at::zeros({1}, at::kFloat));
+}
+
+Range range_in(const at::Tensor& range) {
+  const float* bounds = range.const_data_ptr<float>();
+  return {bounds[0], bounds[1]};
+}
+
+}  // namespace
+
+QuantizerBank::QuantizerBank(const std::vector<QuantizerPlan>& plans,
+                             const FreezeSchedule& freeze) {
   for (const QuantizerPlan& plan : plans) {
     State state;
     state.plan = plan;
-    state.min = at::zeros({1}, at::kFloat);
-    state.max = at::zeros({1}, at::kFloat);
-    state.count = at::zeros({1}, at::kLong);
+    state.now = plan.recipe;
+    state.observer = make_observer(observer_of(plan.recipe), plan.recipe);
+    state.learned = make_learned_range(plan.recipe);
+    if (state.learned) state.calibrated = at::zeros({1}, at::kLong);
+    if (freeze.convergence > 0) {
+      state.convergence = std::make_shared<Convergence>(freeze.convergence, 2);
+    }
     states_.push_back(std::move(state));
   }
 }
 
-void QuantizerBank::fix_parameters(State& state) {
-  const QuantizerPlan& plan = state.plan;
-  const auto params = numerics::choose_qparams(state.min.item<float>(), state.max.item<float>(),
-                                               plan.format, plan.symmetry, plan.power_of_two);
+void QuantizerBank::set_target(State& state, numerics::QuantParams params) {
   state.ready = true;
-  if (state.target.scale.defined() && state.target.params == params) return;
+  const numerics::IntFormat format = state.now.format();
+  const bool known = state.target.scale.defined() && state.target.format == format;
+  if (known && state.target.params == params) return;
   state.target.params = params;
-  state.target.format = plan.format;
+  state.target.format = format;
   state.target.scale = at::full({1}, params.scale, at::kFloat);
   state.target.zero_point = at::full({1}, params.zero_point, at::kInt);
 }
 
-void QuantizerBank::commit() {
-  for (State& state : states_) {
-    if (!state.observed) continue;
-    state.observed = false;
-    const int64_t count = state.count.item<int64_t>();
-    // A running mean until it is as slow as the recipe's momentum.
-    const auto share =
-        static_cast<float>(std::max(state.plan.momentum, 1.0 / static_cast<double>(count + 1)));
-    const auto move = [share](const at::Tensor& bound, float seen) {
-      const float old = bound.item<float>();
-      bound.fill_(old + share * (seen - old));
-    };
-    move(state.min, state.seen_min);
-    move(state.max, state.seen_max);
-    state.count.fill_(count + 1);
+void QuantizerBank::start_learning(State& state) {
+  state.learned->initialize(params_of(state.observer->range(), state.plan.recipe));
+  state.calibrated.fill_(1);
+}
+
+void QuantizerBank::fix_parameters(State& state) {
+  if (state.learned && !state.starts_learning()) {
+    set_target(state, state.learned->params(state.now.format()));
+  } else {
+    set_target(state, params_of(state.observer->range(), state.now));
   }
 }
 
-void QuantizerBank::begin_forward() {
-  at::NoGradGuard no_grad;
+void QuantizerBank::commit() {
+  for (State& state : states_) {
+    if (state.seen) state.observer->observe_range(*state.seen);
+    state.seen.reset();
+  }
+}
+
+// The ends of the range, in units of its width: either may be 0.
+void QuantizerBank::watch(State& state) {
+  const bool learned = state.learned && !state.starts_learning();
+  if (!learned && state.observer->empty()) return;
+  const Range range = learned ? state.learned->range() : state.observer->range();
+  const double width = double{range.hi} - double{range.lo};
+  state.convergence->see(at::tensor({double{range.lo}, double{range.hi}}, at::kDouble),
+                         at::full({1}, width, at::kDouble));
+}
+
+void QuantizerBank::begin_forward(const BankMode& mode) {
+  const at::NoGradGuard no_grad;
   commit();
   for (State& state : states_) {
-    if (state.count.item<int64_t>() > 0) {
+    state.now = state.plan.recipe;
+    state.now.bits = std::max(state.now.bits, mode.progress.activation_bits);
+    const bool used = mode.progress.fraction >= state.plan.start;
+    const bool observed = !state.observer->empty();
+    if (mode.quantize && used && observed && state.starts_learning()) start_learning(state);
+    if (state.convergence) {
+      if (mode.moves && used) watch(state);
+      state.frozen = mode.quantize && state.convergence->reached();
+    }
+    if (used && (observed || (state.learned && !state.starts_learning()))) {
       fix_parameters(state);
     } else {
       state.ready = false;
@@ -64,31 +109,58 @@ void QuantizerBank::begin_forward() {
 }
 
 void QuantizerBank::discard_observations() {
-  for (State& state : states_) state.observed = false;
+  for (State& state : states_) state.seen.reset();
 }
 
-void QuantizerBank::initialize(int index, const at::Tensor& range) {
+void QuantizerBank::initialize(int index, const at::Tensor& values, const at::Tensor& range) {
   State& state = states_[index];
-  const float* bounds = range.const_data_ptr<float>();
-  state.min.fill_(bounds[0]);
-  state.max.fill_(bounds[1]);
+  if (!state.learned && !state.observer->needs_values()) {
+    set_target(state, params_of(range_in(range), state.now));
+    return;
+  }
+  if (state.observer->needs_values()) {
+    show(*state.observer, values);
+  } else {
+    state.observer->observe_range(range_in(range));
+  }
+  if (state.learned) start_learning(state);
   fix_parameters(state);
 }
 
+bool QuantizerBank::follows_training(int index) const {
+  const State& state = states_[index];
+  return !state.frozen && !state.learned && !state.observer->needs_values();
+}
+
 void QuantizerBank::observe(int index, const at::Tensor& range) {
-  State& state = states_[index];
-  const float* bounds = range.const_data_ptr<float>();
-  state.seen_min = state.observed ? std::min(state.seen_min, bounds[0]) : bounds[0];
-  state.seen_max = state.observed ? std::max(state.seen_max, bounds[1]) : bounds[1];
-  state.observed = true;
+  std::optional<Range>& seen = states_[index].seen;
+  const Range batch = range_in(range);
+  seen = seen ? Range{std::min(seen->lo, batch.lo), std::max(seen->hi, batch.hi)} : batch;
+}
+
+void QuantizerBank::observe_values(int index, const at::Tensor& values) {
+  show(*states_[index].observer, values);
+}
+
+RangeEdges QuantizerBank::edges(int index, int64_t elements) const {
+  const State& state = states_[index];
+  if (!state.learned || state.frozen) return {};
+  return state.learned->edges(elements, state.now.format());
 }
 
 NamedTensors QuantizerBank::state() const {
   NamedTensors all;
   for (const State& state : states_) {
-    all.emplace_back(state.plan.name + ".min", state.min);
-    all.emplace_back(state.plan.name + ".max", state.max);
-    all.emplace_back(state.plan.name + ".count", state.count);
+    const auto add = [&](const NamedTensors& tensors) {
+      for (const auto& [name, tensor] : tensors) {
+        all.emplace_back(state.plan.name + "." + name, tensor);
+      }
+    };
+    add(state.observer->state());
+    if (state.convergence) add(state.convergence->state());
+    if (!state.learned) continue;
+    add(state.learned->state());
+    add({{"calibrated", state.calibrated}});
   }
   return all;
 }

@@ -28,6 +28,7 @@ struct Recomputation::Start {
   const capture::Trace& trace;
   const Plan& plan;
   QuantizerBank& bank;  // while the forward runs
+  WeightBank& weights;
   std::shared_ptr<ForwardRecord> record;
   SessionOptions options;
   capture::SiteKeys keys;
@@ -52,7 +53,8 @@ std::shared_ptr<Recomputation> Recomputation::begin(const TensorList& arguments)
   options.observe = false;
   options.recompute = true;
   auto begun = std::shared_ptr<Recomputation>(new Recomputation());
-  begun->start_.reset(new Start{s.trace_, s.plan_, s.bank_, s.record_, options, s.keys_, {}});
+  begun->start_.reset(
+      new Start{s.trace_, s.plan_, s.bank_, s.weight_bank_, s.record_, options, s.keys_, {}});
   for (const at::Tensor& argument : arguments) {
     begun->start_->origins.push_back(s.origin_of(argument));
   }
@@ -75,8 +77,8 @@ std::unique_ptr<Recomputation::Run> Recomputation::run_again(const TensorList& a
   }
   run->bank_ = start.record->bank;
   QuantizerBank& bank = run->bank_ != nullptr ? *run->bank_ : start.bank;
-  run->session_ =
-      std::make_unique<Session>(start.trace, start.plan, bank, start.record, start.options);
+  run->session_ = std::make_unique<Session>(start.trace, start.plan, bank, start.weights,
+                                            start.record, start.options);
   run->session_->keys_ = start.keys;
   for (size_t i = 0; i < arguments.size(); ++i) {
     run->session_->remember(arguments[i], start.origins[i]);

@@ -26,8 +26,13 @@ void collect(const c10::IValue& value, std::vector<at::Tensor>& operands) {
 const std::string& Session::Call::name() const { return trace->nodes[node].name; }
 
 Session::Session(const capture::Trace& trace, const Plan& plan, QuantizerBank& bank,
-                 std::shared_ptr<ForwardRecord> record, SessionOptions options)
-    : trace_(trace), plan_(plan), bank_(bank), options_(options), record_(std::move(record)) {}
+                 WeightBank& weights, std::shared_ptr<ForwardRecord> record, SessionOptions options)
+    : trace_(trace),
+      plan_(plan),
+      bank_(bank),
+      weight_bank_(weights),
+      options_(options),
+      record_(std::move(record)) {}
 
 void Session::start(const TensorList& inputs) {
   for (const at::Tensor& input : inputs) remember(input, {SiteKeys::input(), true, nullptr});
@@ -111,12 +116,16 @@ void Session::dispatch(const c10::OperatorHandle& op, torch::jit::Stack& stack) 
     return;
   }
   require_known(call);
-  if (call.site != nullptr && call.site->integer) {
+  if (in_integers(call)) {
     run_planned(call);
   } else {
     run_island(call);
   }
   if (call.site != nullptr && trace_.nodes[call.node].data_dependent) compare_outcome(call);
+}
+
+bool Session::in_integers(const Call& call) const {
+  return call.site != nullptr && call.site->integer && options_.progress.started(*call.site);
 }
 
 void Session::push_results(Call& call, Results results) {
@@ -128,6 +137,7 @@ void Session::push_results(Call& call, Results results) {
     write_in_place(call, results[0]);
     results = {call.written};
   }
+  offer(call, results);
   call.stack.resize(call.stack.size() - count);
   const auto& returns = call.op.schema().returns();
   const bool as_list = returns.size() == 1 && returns[0].type()->kind() == c10::TypeKind::ListType;
@@ -206,6 +216,8 @@ void Session::run_island(Call& call) {
   const size_t first = call.stack.size() - schema.arguments().size();
   const auto* alias = schema.arguments().empty() ? nullptr : schema.arguments()[0].alias_info();
   const bool writes = alias != nullptr && alias->isWrite();
+  const bool starts_late = observes_real(call) && call.site->integer && !in_integers(call);
+  if (starts_late) observe_operands(call);
   if (writes) {
     call_on_real_tensors(call.op, call.stack);
   } else {
@@ -221,6 +233,8 @@ void Session::run_island(Call& call) {
     collect(call.stack[i], results);
   }
   for (const at::Tensor& result : results) remember(result, call.origin);
+  if (starts_late) observe_results(call, results);
+  offer(call, results);
 }
 
 std::optional<Session::Results> Session::planned(Call& call) {

@@ -3,6 +3,7 @@
 
 #include <exception>
 #include <functional>
+#include <map>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
@@ -15,6 +16,7 @@
 #include "insert/plan.h"
 #include "insert/quantizer_bank.h"
 #include "insert/recompute.h"
+#include "insert/weight_bank.h"
 
 namespace qat::insert {
 
@@ -22,14 +24,16 @@ namespace qat::insert {
 struct SessionOptions {
   bool quantize = true;  // false: calibrate, operators run in float
   bool observe = false;  // ranges move
+  bool learn = false;    // gradients reach learned scales and zero points
   bool training = false;
   bool batch_norm_frozen = false;
   bool recompute = false;  // Note [Recomputation]
+  Progress progress;
 };
 
 class Session final : public Handler {
  public:
-  Session(const capture::Trace& trace, const Plan& plan, QuantizerBank& bank,
+  Session(const capture::Trace& trace, const Plan& plan, QuantizerBank& bank, WeightBank& weights,
           std::shared_ptr<ForwardRecord> record, SessionOptions options);
   void start(const TensorList& inputs);
 
@@ -42,6 +46,12 @@ class Session final : public Handler {
   std::function<void(const std::string& site, const Codes& codes)> probe;
   // The float values of the same sites, where nothing is quantized.
   std::function<void(const std::string& site, const at::Tensor& real)> real_probe;
+  // The result of every site, quantized or real, as the model gets it.
+  std::function<void(const std::string& site, const at::Tensor& result)> tap;
+
+  // The weights that were quantized, by their entry in the bank.
+  std::function<void(int entry, const at::Tensor& weight, const QuantizedWeight& quantized)>
+      weight_probe;
 
   // Throws qat::Error naming a planned layer that the forward did not pass though its outputs
   // depend on it, or in eval might.
@@ -87,7 +97,13 @@ class Session final : public Handler {
   void calibrate(Call& call);
   void run_planned(Call& call);
   void run_island(Call& call);
+  // Whether the call is planned and its start has come (Note [Sites that start late]).
+  bool in_integers(const Call& call) const;
+  bool observes_real(const Call& call) const;
+  void observe_operands(const Call& call);
+  void observe_results(const Call& call, const Results& results);
   void push_results(Call& call, Results results);
+  void offer(const Call& call, const Results& results) const;  // to `tap`
   void require_known(const Call& call) const;
   void compare_outcome(const Call& call) const;
   void separate_written(Call& call);
@@ -113,8 +129,7 @@ class Session final : public Handler {
   int expected_quantizer(const Call& call, size_t operand) const;
   at::Tensor codes_operand(Call& call, size_t operand);
   at::Tensor quantize_edge(const at::Tensor& real, int quantizer);
-  QuantizedWeight quantized_weight(const at::Tensor& weight, const WeightRecipe& recipe,
-                                   int64_t axis, int64_t groups);
+  const WeightOutcome& quantized_weight(const Call& call, const at::Tensor& weight);
   // The operand as the beginning of a longer chain. with_layer: only a layer's bare result
   // continues a chain; anything else becomes a chain of its real value.
   Chain chain_of(const at::Tensor& operand, bool bare_layer_only) const;
@@ -122,18 +137,25 @@ class Session final : public Handler {
 
   // ---- results
   at::Tensor outcome(const Call& call, Chain chain, const Nominal& nominal);
-  QuantizeTo quantize_to(int quantizer);
+  QuantizeTo quantize_to(int quantizer, const at::Tensor& values);
   void initialize(int quantizer, const at::Tensor& values);
+  void observe_real(const at::Tensor& tensor, int quantizer);
   Codes target_like(const at::Tensor& codes) const;
   ReplayOutput codes_output(const at::Tensor& codes, const Codes& like, const at::Tensor& nominal);
 
   const capture::Trace& trace_;
   const Plan& plan_;
   QuantizerBank& bank_;
+  WeightBank& weight_bank_;
   SessionOptions options_;
   capture::SiteKeys keys_;
   std::unordered_map<const c10::TensorImpl*, Tracked> tracked_;
-  std::unordered_map<const c10::TensorImpl*, std::pair<at::Tensor, QuantizedWeight>> weights_;
+  struct UsedWeight {
+    at::Tensor weight;  // keeps its address from being reused
+    WeightOutcome outcome;
+    int64_t region = 0;
+  };
+  std::map<std::pair<const c10::TensorImpl*, int>, UsedWeight> weights_;
   std::unordered_set<int64_t> visited_;
   std::shared_ptr<ForwardRecord> record_;
   std::exception_ptr failure_;

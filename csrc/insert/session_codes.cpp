@@ -12,6 +12,7 @@
 #include <torch/csrc/autograd/autograd.h>
 
 #include "insert/island.h"
+#include "insert/node_ranges.h"
 #include "insert/nodes_common.h"
 #include "insert/ops_calls.h"
 #include "insert/session.h"
@@ -182,18 +183,20 @@ std::optional<Session::Results> Session::unary(Call& call) {
   }();
   const int quantizer = call.site->output;
   if (quantizer == kNoQuantizer) {
-    return Results{lookup(input, reals.values, reals.slopes, nullptr)};
+    return Results{lookup(input, {reals.values, reals.slopes, {}, {}, {}}, nullptr)};
   }
   const at::Tensor seen = lower::reachable(reals.values, codes);
   initialize(quantizer, seen);
-  if (options_.observe) {
+  const QuantizeTo to = quantize_to(quantizer, codes.codes);
+  if (to.observe) {
     const auto [lo, hi] = at::aminmax(seen);
-    bank_.observe(quantizer, at::stack({lo, hi}));
+    to.report(at::stack({lo, hi}));
   }
-  const Codes& target = bank_.target(quantizer);
-  const at::Tensor table = call::quantize(reals.values, target);
-  const at::Tensor slopes = call::fake_quantize_backward(reals.slopes, reals.values, target);
-  return Results{lookup(input, table, slopes, &target)};
+  const at::Tensor entries = call::quantize(reals.values, to.target);
+  const at::Tensor slopes = call::fake_quantize_backward(reals.slopes, reals.values, to.target);
+  const QuantizerGradients terms = table_terms(to, reals.values);
+  return Results{
+      lookup(input, {entries, slopes, terms.scale, terms.zero_point, to.learned}, &to.target)};
 }
 
 std::optional<Session::Results> Session::concat(Call& call) {
@@ -203,7 +206,7 @@ std::optional<Session::Results> Session::concat(Call& call) {
   for (size_t i = 0; i < call.operands.size(); ++i) {
     at::Tensor operand = codes_operand(call, i);
     if (payload_of(operand)->codes->params != bank_.target(call.site->output).params) {
-      operand = quantize_real(realize(operand), quantize_to(call.site->output));
+      operand = quantize_real(realize(operand), quantize_to(call.site->output, operand));
     }
     inputs.push_back(operand);
     parts.push_back(payload_of(operand)->codes->codes);

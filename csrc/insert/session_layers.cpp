@@ -4,11 +4,11 @@
 #include <ATen/ops/add.h>
 #include <ATen/ops/mul.h>
 #include <ATen/ops/ones_like.h>
-#include <ATen/ops/rsqrt.h>
 #include <ATen/ops/sub.h>
 #include <ATen/ops/zeros_like.h>
 
 #include "error.h"
+#include "insert/batch_norm_terms.h"
 #include "insert/ops_calls.h"
 #include "insert/session.h"
 
@@ -28,13 +28,21 @@ at::Tensor real_float(const at::Tensor& tensor) { return realize(tensor).to(at::
 
 }  // namespace
 
-QuantizedWeight Session::quantized_weight(const at::Tensor& weight, const WeightRecipe& recipe,
-                                          int64_t axis, int64_t groups) {
-  const auto known = weights_.find(weight.unsafeGetTensorImpl());
-  if (known != weights_.end()) return known->second.second;
-  const QuantizedWeight made = call::quantize_weight(weight.detach(), recipe, axis, groups);
-  weights_.emplace(weight.unsafeGetTensorImpl(), std::make_pair(weight, made));
-  return made;
+const WeightOutcome& Session::quantized_weight(const Call& call, const at::Tensor& weight) {
+  const int entry = weight_bank_.entry_of(call.node);
+  const auto key = std::make_pair(weight.unsafeGetTensorImpl(), entry);
+  const auto known = weights_.find(key);
+  if (known != weights_.end() && known->second.region == current_region()) {
+    return known->second.outcome;
+  }
+  WeightMode mode;
+  mode.training = options_.training;
+  mode.learn = options_.learn;
+  mode.track = options_.training && !options_.recompute && at::GradMode::is_enabled();
+  mode.lowest_bits = options_.progress.weight_bits;
+  UsedWeight used{weight, weight_bank_.quantize(entry, weight, mode), current_region()};
+  if (weight_probe) weight_probe(entry, weight, used.outcome.quantized);
+  return weights_.insert_or_assign(key, std::move(used)).first->second.outcome;
 }
 
 at::Tensor Session::conv(Call& call) {
@@ -47,10 +55,11 @@ at::Tensor Session::conv(Call& call) {
   }
   const at::Tensor weight = real_float(call.operands[1]);
   const auto& g = parsed.geometry;
-  const auto codes = quantized_weight(weight, call.site->weight, g.transposed ? 1 : 0,
-                                      g.transposed ? g.groups : 1);
-  const at::Tensor bias = tensor_argument(call.arguments, parsed.bias);
-  const at::Tensor layer = conv_int(codes_operand(call, 0), weight, codes, bias, g, plan_.numerics);
+  const auto& [codes, differentiable] = quantized_weight(call, weight);
+  const at::Tensor bias =
+      weight_bank_.kept_channels(call.node, tensor_argument(call.arguments, parsed.bias));
+  const at::Tensor layer =
+      conv_int(codes_operand(call, 0), differentiable, codes, bias, g, plan_.numerics);
   if (call.site->output == kNoQuantizer) return layer;
   return outcome(call, chain_of(layer, true), Nominal::like(layer));
 }
@@ -59,10 +68,11 @@ at::Tensor Session::linear(Call& call) {
   const auto parsed = capture::parse_linear(call.arguments);
   at::Tensor weight = real_float(call.arguments.at(parsed.weight).toTensor());
   if (parsed.weight_transposed) weight = weight.t();
-  const auto codes = quantized_weight(weight, call.site->weight, 0, 1);
-  const at::Tensor bias = tensor_argument(call.arguments, parsed.bias);
+  const auto& [codes, differentiable] = quantized_weight(call, weight);
+  const at::Tensor bias =
+      weight_bank_.kept_channels(call.node, tensor_argument(call.arguments, parsed.bias));
   const at::Tensor layer =
-      linear_int(codes_operand(call, parsed.input), weight, codes, bias, plan_.numerics);
+      linear_int(codes_operand(call, parsed.input), differentiable, codes, bias, plan_.numerics);
   if (call.site->output == kNoQuantizer) return layer;
   return outcome(call, chain_of(layer, true), Nominal::like(layer));
 }
@@ -84,13 +94,17 @@ Chain Session::chain_of(const at::Tensor& operand, bool bare_layer_only) const {
 
 // Batch norm's normalisation: the statistics of this batch, or the running ones.
 Chain Session::normalized(Call& call, Chain chain, int64_t channels) {
-  const at::Tensor gamma = tensor_argument(call.arguments, "weight");
-  const at::Tensor beta = tensor_argument(call.arguments, "bias");
+  const auto kept = [&](const char* name) {
+    return weight_bank_.kept_channels(call.node, tensor_argument(call.arguments, name));
+  };
+  const at::Tensor gamma = kept("weight");
+  const at::Tensor beta = kept("bias");
   const at::Tensor running_mean = tensor_argument(call.arguments, "running_mean");
   const at::Tensor running_var = tensor_argument(call.arguments, "running_var");
   const double eps = call.arguments.get("eps").toDouble();
   const double momentum = call.arguments.get("momentum").toDouble();
   const bool batch = call.arguments.get("training").toBool() && !options_.batch_norm_frozen;
+  const bool differentiable = at::GradMode::is_enabled();
   at::NoGradGuard no_grad;
   at::Tensor mean = running_mean, variance = running_var;
   if (batch) {
@@ -101,15 +115,16 @@ Chain Session::normalized(Call& call, Chain chain, int64_t channels) {
     running_mean.mul_(1 - momentum).add_(mean, momentum);
     running_var.mul_(1 - momentum).add_(variance, momentum * unbias);
   }
-  const at::Tensor invstd = at::rsqrt(variance + eps);
   ChainBatchNorm bn;
   bn.gamma = gamma;
   bn.beta = beta;
   bn.through_statistics = batch;
-  bn.gain = gamma.defined() ? gamma.detach() * invstd : invstd;
-  const at::Tensor shift = chain.bias.defined() ? chain.bias - mean : -mean;
-  bn.xhat_multiplier = chain.multiplier.defined() ? chain.multiplier * invstd : invstd;
-  bn.xhat_bias = shift * invstd;
+  if (differentiable) {
+    const auto terms = batch_norm_terms(chain.multiplier, chain.bias, gamma, mean, variance, eps);
+    bn.xhat_multiplier = terms.multiplier;
+    bn.xhat_bias = terms.bias;
+    bn.gain = terms.gain;
+  }
   std::tie(chain.multiplier, chain.bias) =
       call::fold_batch_norm(chain.multiplier, chain.bias, gamma.defined() ? gamma.detach() : gamma,
                             beta.defined() ? beta.detach() : beta, mean, variance, eps);

@@ -33,13 +33,18 @@ void Session::initialize(int quantizer, const at::Tensor& values) {
                 "' has seen no data; run calibrate(), or a training step, before eval().");
   }
   at::NoGradGuard no_grad;
-  bank_.initialize(quantizer, range_of(values));
+  bank_.initialize(quantizer, values.detach(), range_of(values));
 }
 
-QuantizeTo Session::quantize_to(int quantizer) {
+QuantizeTo Session::quantize_to(int quantizer, const at::Tensor& values) {
   QuantizeTo to;
   to.target = bank_.target(quantizer);
-  to.observe = options_.observe;
+  to.observe = options_.observe && bank_.follows_training(quantizer);
+  if (options_.learn) {
+    const int64_t samples = values.dim() > 0 ? std::max<int64_t>(1, values.size(0)) : 1;
+    to.learned = bank_.edges(quantizer, values.numel() / samples);
+  }
+  to.fused = plan_.numerics.fused;
   to.report = [this, quantizer](const at::Tensor& range) { bank_.observe(quantizer, range); };
   return to;
 }
@@ -54,7 +59,7 @@ at::Tensor Session::quantize_edge(const at::Tensor& real, int quantizer) {
     if (!history || known->second.codes.requires_grad()) return known->second.codes;
   }
   if (!bank_.initialized(quantizer)) initialize(quantizer, real.detach().to(at::kFloat));
-  const at::Tensor codes = quantize_real(real.to(at::kFloat), quantize_to(quantizer));
+  const at::Tensor codes = quantize_real(real.to(at::kFloat), quantize_to(quantizer, real));
   payload_of(codes)->record = record_;
   if (tracked) {
     known->second.codes = codes;
@@ -84,14 +89,15 @@ at::Tensor Session::codes_operand(Call& call, size_t operand) {
   if (payload == nullptr) return quantize_edge(tensor, quantizer);
   Chain chain = chain_of(tensor, false);
   if (!bank_.initialized(quantizer)) initialize(quantizer, call::bn_act(chain));
-  return make_codes(std::move(chain), Nominal::like(tensor), quantize_to(quantizer));
+  return make_codes(std::move(chain), Nominal::like(tensor), quantize_to(quantizer, tensor));
 }
 
 at::Tensor Session::outcome(const Call& call, Chain chain, const Nominal& nominal) {
   const int quantizer = call.site->output;
   if (quantizer == kNoQuantizer) return make_pending(std::move(chain), nominal);
   if (!bank_.initialized(quantizer)) initialize(quantizer, call::bn_act(chain));
-  return make_codes(std::move(chain), nominal, quantize_to(quantizer));
+  const QuantizeTo to = quantize_to(quantizer, chain.acc);
+  return make_codes(std::move(chain), nominal, to);
 }
 
 ReplayOutput Session::codes_output(const at::Tensor& codes, const Codes& like,
@@ -99,18 +105,36 @@ ReplayOutput Session::codes_output(const at::Tensor& codes, const Codes& like,
   return {codes_payload(with_codes(like, codes)), at::Tensor(), Nominal::like(nominal)};
 }
 
+void Session::observe_real(const at::Tensor& tensor, int quantizer) {
+  if (!tensor.is_floating_point() || !bank_.follows_data(quantizer)) return;
+  const at::NoGradGuard no_grad;
+  const at::Tensor values = realize(tensor).detach().to(at::kFloat);
+  if (bank_.needs_values(quantizer)) {
+    bank_.observe_values(quantizer, values);
+  } else {
+    bank_.observe(quantizer, range_of(values));
+  }
+}
+
+bool Session::observes_real(const Call& call) const {
+  return call.site != nullptr && options_.observe && !options_.recompute;
+}
+
+void Session::observe_operands(const Call& call) {
+  for (size_t i = 0; i < call.operands.size(); ++i) {
+    const int quantizer = call.site->operands[i];
+    if (quantizer != kNoQuantizer) observe_real(call.operands[i], quantizer);
+  }
+}
+
+void Session::observe_results(const Call& call, const Results& results) {
+  if (call.site->output == kNoQuantizer) return;
+  for (const at::Tensor& result : results) observe_real(result, call.site->output);
+}
+
 // Calibration: the operator runs in float, and what the plan quantizes is observed.
 void Session::calibrate(Call& call) {
-  const auto observe = [this](const at::Tensor& tensor, int quantizer) {
-    if (!tensor.is_floating_point() || options_.recompute || !options_.observe) return;
-    bank_.observe(quantizer, range_of(tensor.detach().to(at::kFloat)));
-  };
-  if (call.site != nullptr) {
-    for (size_t i = 0; i < call.operands.size(); ++i) {
-      const int quantizer = call.site->operands[i];
-      if (quantizer != kNoQuantizer) observe(call.operands[i], quantizer);
-    }
-  }
+  if (observes_real(call)) observe_operands(call);
   const size_t returns = call.op.schema().returns().size();
   call.op.callBoxed(&call.stack);
   for (size_t i = call.stack.size() - returns; i < call.stack.size(); ++i) {
@@ -118,13 +142,11 @@ void Session::calibrate(Call& call) {
     std::vector<at::Tensor> results;
     if (value.isTensor() && value.toTensor().defined()) results = {value.toTensor()};
     if (value.isTensorList()) results = value.toTensorVector();
-    for (const at::Tensor& result : results) {
-      remember(result, call.origin);
-      if (call.site != nullptr && call.site->output != kNoQuantizer) {
-        observe(result, call.site->output);
-        if (real_probe) real_probe(call.name(), result);
-      }
-    }
+    offer(call, results);
+    for (const at::Tensor& result : results) remember(result, call.origin);
+    if (observes_real(call)) observe_results(call, results);
+    if (!real_probe || call.site == nullptr || call.site->output == kNoQuantizer) continue;
+    for (const at::Tensor& result : results) real_probe(call.name(), result);
   }
 }
 

@@ -9,6 +9,7 @@
 #include "lower/aten_node.h"
 #include "lower/builder.h"
 #include "lower/lower_codes.h"
+#include "lower/remove_channels.h"
 #include "lower/tables.h"
 
 namespace qat::lower {
@@ -109,7 +110,6 @@ class Lowering {
     size_t input = 0, weight_index = 1;
     std::optional<size_t> bias;
     at::Tensor weight;
-    int64_t axis = 0, groups = 1;
     if (recorded.kind == Kind::linear) {
       const auto call = capture::parse_linear(arguments);
       input = call.input, weight_index = call.weight, bias = call.bias;
@@ -119,19 +119,22 @@ class Lowering {
       weight = constant_argument(recorded, weight_index);
       const auto call = capture::parse_conv(arguments, weight.dim(), weight.sizes());
       bias = call.bias;
-      if (call.geometry.transposed) axis = 1, groups = call.geometry.groups;
     }
     const WeightRecipe& recipe = site(index).weight;
-    const auto [codes, scale] = insert::call::quantize_weight(weight, recipe, axis, groups);
+    insert::WeightBank& bank = engine_.weights;
+    const auto [codes, scale] = bank.quantize(bank.entry_of(index), weight, {}).quantized;
     const int64_t value = recorded.arguments[input].values[0];
     size_t operand = 0;
     while (recorded.inputs()[operand] != value) ++operand;
     const int64_t source = build_.codes_operand(index, operand);
     const insert::Codes in = build_.target(quantizer_of(index, operand, value));
     const int64_t output = recorded.outputs[0];
-    build_.layers[output] = {
-        index,           codes, scale * in.params.scale, constant_argument(recorded, bias),
-        recipe.format(), source};
+    build_.layers[output] = {index,
+                             codes,
+                             scale * in.params.scale,
+                             bank.kept_channels(index, constant_argument(recorded, bias)),
+                             recipe.format(),
+                             source};
     if (engine_.plan.value_quantizer[output] != insert::kNoQuantizer) finish_layer(output);
   }
 
@@ -162,11 +165,14 @@ class Lowering {
     const auto tensor = [&](const char* name) {
       return constant_argument(recorded, arguments.index_of(name));
     };
+    const auto kept = [&](const char* name) {
+      return engine_.weights.kept_channels(index, tensor(name));
+    };
     const double eps = arguments.get("eps").toDouble();
     const int64_t input = recorded.inputs()[0], output = recorded.outputs[0];
     const int64_t real = build_.new_real(output, recorded.name + ".value");
     const auto fold = [&](const at::Tensor& multiplier, const at::Tensor& bias) {
-      return insert::call::fold_batch_norm(multiplier, bias, tensor("weight"), tensor("bias"),
+      return insert::call::fold_batch_norm(multiplier, bias, kept("weight"), kept("bias"),
                                            tensor("running_mean"), tensor("running_var"), eps);
     };
     if (folds(recorded)) {
@@ -246,8 +252,14 @@ graph::Model lower(Engine& engine) {
   if (engine.access.is_training()) {
     throw Error("convert: the model is in training mode; call eval() first.");
   }
-  engine.bank.begin_forward();
+  const insert::Progress progress = engine.progress();
+  const std::string unfinished =
+      insert::unfinished(engine.trace, engine.plan, engine.recipe.schedule, progress.fraction);
+  if (!unfinished.empty()) throw Error("convert: " + unfinished);
+  engine.bank.begin_forward({true, false, progress});
   graph::Model model = Lowering(engine).run();
+  // Without pruning the file has the layers' own shapes, whatever their weights are.
+  if (engine.recipe.prune.method != PruneMethod::none) remove_channels(model);
   graph::validate(model, "convert");
   return model;
 }

@@ -33,11 +33,9 @@ void check_residual(const ChainArguments& chain, const c10::SymInt& channels) {
                     chain.residual_zero_point->sym_numel(), ".");
 }
 
-}  // namespace
-
-void check_chain(const ChainArguments& chain) {
+// All but the type of acc.
+void check_rows(const ChainArguments& chain) {
   const char* op = chain.op;
-  check_dtype(op, "acc", chain.acc, at::kFloat);
   TORCH_CHECK_VALUE(chain.acc.dim() > 0, op, ": acc: expected a channel axis, got a scalar.");
   const auto channels = chain.acc.sym_size(check_axis(op, chain.acc, chain.axis));
   check_per_channel(op, "multiplier", chain.multiplier, chain.acc, channels);
@@ -55,6 +53,13 @@ void check_chain(const ChainArguments& chain) {
       ".");
 }
 
+}  // namespace
+
+void check_chain(const ChainArguments& chain) {
+  check_dtype(chain.op, "acc", chain.acc, at::kFloat);
+  check_rows(chain);
+}
+
 void check_chain_quantizer(const ChainArguments& chain, const QuantizerArguments& quantizer) {
   check_qparams(chain.op, chain.acc, quantizer.scale, quantizer.zero_point,
                 check_axis(chain.op, chain.acc, chain.axis));
@@ -65,10 +70,17 @@ void check_chain_backward(const ChainArguments& chain, const BackwardArguments& 
                           const OptionalTensor& scale, const OptionalTensor& zero_point,
                           int64_t quant_min, int64_t quant_max) {
   const char* op = chain.op;
-  check_chain(chain);
+  const auto type = chain.acc.scalar_type();
+  TORCH_CHECK_VALUE(type == at::kFloat || type == at::kHalf, op,
+                    ": acc: expected float32 or float16, got ", type, ".");
+  check_rows(chain);
   TORCH_CHECK_VALUE(scale.has_value() == zero_point.has_value(), op,
                     ": scale, zero_point: expected both or neither, got one.");
   if (scale) check_chain_quantizer(chain, {*scale, *zero_point, quant_min, quant_max});
+  TORCH_CHECK_VALUE(scale || !backward.learned, op,
+                    ": learned: expected a scale and a zero_point, got None.");
+  TORCH_CHECK_VALUE(backward.learned || !backward.clipped_only, op,
+                    ": clipped_only: expected False unless learned is True.");
   check_floating(op, "grad", backward.grad);
   check_device(op, "grad", backward.grad, chain.acc);
   check_same_sizes(op, "grad", backward.grad, chain.acc);
@@ -95,6 +107,12 @@ void check_batch_statistics(const at::Tensor& acc, const OptionalTensor& multipl
                             const OptionalTensor& bias, int64_t axis) {
   const OptionalTensor none;
   check_chain({"batch_statistics", acc, multiplier, bias, none, none, none, none, axis, 0, 0, 0});
+}
+
+void check_affine_half(const at::Tensor& acc, const OptionalTensor& multiplier,
+                       const OptionalTensor& bias, int64_t axis) {
+  const OptionalTensor none;
+  check_chain({"affine_half", acc, multiplier, bias, none, none, none, none, axis, 0, 0, 0});
 }
 
 void check_fold_batch_norm(const OptionalTensor& multiplier, const OptionalTensor& bias,

@@ -1,6 +1,8 @@
 #pragma once
 // The arguments of the operators on rows of channels, gathered; their rules; their layout.
 
+#include <tuple>
+
 #include "ops/check.h"
 
 namespace qat::ops {
@@ -33,7 +35,13 @@ struct BackwardArguments {
   const OptionalTensor& xhat_bias;
   const OptionalTensor& gain;
   bool through_statistics;
+  bool residual_grad;
+  bool learned, clipped_only;  // also the gradients of the quantizer's parameters (rule 13)
 };
+
+// The results of bn_act_quantize_backward, in the order of its schema.
+using ChainGradients =
+    std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor>;
 
 void check_chain(const ChainArguments& chain);
 void check_chain_quantizer(const ChainArguments& chain, const QuantizerArguments& quantizer);
@@ -46,6 +54,8 @@ void check_requantize(const at::Tensor& acc, const at::Tensor& multiplier,
                       int64_t axis);
 void check_batch_statistics(const at::Tensor& acc, const OptionalTensor& multiplier,
                             const OptionalTensor& bias, int64_t axis);
+void check_affine_half(const at::Tensor& acc, const OptionalTensor& multiplier,
+                       const OptionalTensor& bias, int64_t axis);
 void check_fold_batch_norm(const OptionalTensor& multiplier, const OptionalTensor& bias,
                            const OptionalTensor& gamma, const OptionalTensor& beta,
                            const at::Tensor& mean, const at::Tensor& variance, double eps);

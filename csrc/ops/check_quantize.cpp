@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "numerics/format.h"
+#include "numerics/histogram.h"
 
 namespace qat::ops {
 
@@ -55,20 +56,43 @@ at::Tensor WeightOrder::restore(const at::Tensor& codes) const {
   return channels_last ? codes.permute({0, 3, 1, 2}) : codes;
 }
 
-c10::SymInt check_quantize_weight(const at::Tensor& weight, int64_t axis, int64_t groups,
-                                  int64_t bits) {
-  constexpr const char* kOp = "quantize_weight";
-  check_bits(kOp, bits);
-  check_floating(kOp, "weight", weight);
+c10::SymInt check_quantize_weight(const at::Tensor& weight, const WeightOptions& options,
+                                  const char* op) {
+  const int64_t axis = options.axis, groups = options.groups;
+  check_bits(op, options.bits);
+  check_floating(op, "weight", weight);
   if (axis == -1) return 1;
-  TORCH_CHECK_VALUE(axis == 0 || axis == 1, kOp,
+  TORCH_CHECK_VALUE(axis == 0 || axis == 1, op,
                     ": axis: expected -1 (one scale), 0, or 1 (transposed convolution), got ", axis,
                     ".");
-  check_axis(kOp, weight, axis);
-  TORCH_CHECK_VALUE(groups >= 1 && weight.sym_size(0) % groups == 0, kOp,
+  check_axis(op, weight, axis);
+  TORCH_CHECK_VALUE(groups >= 1 && weight.sym_size(0) % groups == 0, op,
                     ": groups: expected a divisor of the first axis (", weight.sym_size(0),
                     "), got ", groups, ".");
   return axis == 0 ? weight.sym_size(0) : weight.sym_size(1) * groups;
+}
+
+std::vector<WeightOptions> check_quantize_weights(at::TensorList weights, at::IntArrayRef axis,
+                                                  at::IntArrayRef groups, at::IntArrayRef bits,
+                                                  const c10::List<bool>& narrow,
+                                                  const c10::List<bool>& power_of_two) {
+  const auto check_length = [&](const char* name, size_t length) {
+    TORCH_CHECK_VALUE(length == weights.size(), "quantize_weights: ", name,
+                      ": expected one entry per weight (", weights.size(), "), got ", length, ".");
+  };
+  check_length("axis", axis.size());
+  check_length("groups", groups.size());
+  check_length("bits", bits.size());
+  check_length("narrow", narrow.size());
+  check_length("power_of_two", power_of_two.size());
+  std::vector<WeightOptions> options;
+  for (size_t i = 0; i < weights.size(); ++i) {
+    options.push_back({axis[i], groups[i], bits[i], narrow.get(i), power_of_two.get(i)});
+    const std::string op = "quantize_weights: weights[" + std::to_string(i) + "]";
+    check_quantize_weight(weights[i], options.back(), op.c_str());
+    check_device(op.c_str(), "weight", weights[i], weights[0]);
+  }
+  return options;
 }
 
 void check_observe_minmax(const at::Tensor& x, const at::Tensor& min, const at::Tensor& max,
@@ -84,6 +108,22 @@ void check_observe_minmax(const at::Tensor& x, const at::Tensor& min, const at::
                     count.sym_numel(), ".");
   TORCH_CHECK_VALUE(momentum > 0 && momentum <= 1, kOp,
                     ": momentum: expected a number in (0, 1], got ", momentum, ".");
+}
+
+void check_observe_histogram(const at::Tensor& x, const HistogramState& state) {
+  constexpr const char* kOp = "observe_histogram_";
+  check_floating(kOp, "x", x);
+  const auto check = [&](const char* argument, const at::Tensor& tensor, at::ScalarType type,
+                         int64_t elements) {
+    check_dtype(kOp, argument, tensor, type);
+    check_device(kOp, argument, tensor, x);
+    const c10::SymInt size = elements;
+    check_sizes(kOp, argument, tensor, c10::SymIntArrayRef(&size, 1));
+  };
+  check("counts", state.counts, at::kLong, numerics::kHistogramBins);
+  check("exponent", state.exponent, at::kLong, 1);
+  check("extremes", state.extremes, at::kFloat, 2);
+  check("tally", state.tally, at::kLong, 2);
 }
 
 void check_lookup(const at::Tensor& codes, const at::Tensor& table, int64_t quant_min) {

@@ -1,6 +1,11 @@
 #pragma once
 // Rules of the operators between real values and codes.
 
+#include <ATen/core/List.h>
+
+#include <string>
+#include <vector>
+
 #include "ops/check.h"
 
 namespace qat::ops {
@@ -28,6 +33,7 @@ struct LearnedArguments {
   const at::Tensor &x, &scale, &zero_point;
   int64_t axis, quant_min, quant_max;
   double grad_scale;
+  bool clipped_only;
 };
 void check_fake_quantize_learned(const char* op, const LearnedArguments& arguments);
 void check_fake_quantize_learned_backward(const at::Tensor& grad,
@@ -51,11 +57,24 @@ struct WeightOrder {
   at::Tensor restore(const at::Tensor& codes) const;
 };
 
+struct WeightOptions {
+  int64_t axis, groups, bits;
+  bool narrow, power_of_two;
+};
 // Returns the number of scales.
-c10::SymInt check_quantize_weight(const at::Tensor& weight, int64_t axis, int64_t groups,
-                                  int64_t bits);
+c10::SymInt check_quantize_weight(const at::Tensor& weight, const WeightOptions& options,
+                                  const char* op = "quantize_weight");
+// The same for the weights of a list: their options.
+std::vector<WeightOptions> check_quantize_weights(at::TensorList weights, at::IntArrayRef axis,
+                                                  at::IntArrayRef groups, at::IntArrayRef bits,
+                                                  const c10::List<bool>& narrow,
+                                                  const c10::List<bool>& power_of_two);
 void check_observe_minmax(const at::Tensor& x, const at::Tensor& min, const at::Tensor& max,
                           const at::Tensor& count, int64_t axis, double momentum);
+struct HistogramState {
+  const at::Tensor &counts, &exponent, &extremes, &tally;
+};
+void check_observe_histogram(const at::Tensor& x, const HistogramState& state);
 void check_lookup(const at::Tensor& codes, const at::Tensor& table, int64_t quant_min);
 
 }  // namespace qat::ops

@@ -21,10 +21,8 @@ at::Tensor dequantized(const ConvBackwardArguments& conv) {
   return op.call(conv.codes, conv.scale, conv.zero_point, -1);
 }
 
-// codes * scale; the output channel of a transposed weight is (group, column).
 at::Tensor real_weight(const ConvBackwardArguments& conv) {
   const at::Tensor& codes = conv.weight;
-  const at::Tensor& scale = conv.weight_scale;
   // Gradients and inputs are channels-last; a weight in the same layout spares oneDNN two copies of
   // it (23 of 230 ms in a ResNet-18 step).
   // A 1x1 kernel is in both layouts at once and takes the strides of the plain one.
@@ -32,29 +30,41 @@ at::Tensor real_weight(const ConvBackwardArguments& conv) {
   const at::Tensor real =
       codes.to(codes.options().dtype(at::kFloat), false, false,
                image ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
+  return scaled_channels(conv, real, conv.weight_scale);
+}
+
+}  // namespace
+
+Products products_of(std::string_view name) {
+  if (name == "float32") return Products::float32;
+  if (name == "int16") return Products::int16;
+  TORCH_CHECK_VALUE(name == "bfloat16", kOp,
+                    ": products: expected float32, int16 or bfloat16, got '", name, "'.");
+  return Products::bfloat16;
+}
+
+// The output channel of a transposed weight is (group, column).
+at::Tensor scaled_channels(const ConvBackwardArguments& conv, const at::Tensor& weight,
+                           const at::Tensor& scale) {
+  auto split = weight.sizes().vec();
   if (!conv.transposed) {
-    std::vector<int64_t> shape(static_cast<size_t>(codes.dim()), 1);
+    std::vector<int64_t> shape(split.size(), 1);
     shape[0] = scale.numel();
-    return real * scale.view(shape);
+    return weight * scale.view(shape);
   }
-  auto split = codes.sizes().vec();
   split[0] /= conv.groups;
   split.insert(split.begin(), conv.groups);
   std::vector<int64_t> shape(split.size(), 1);
   shape[0] = conv.groups;
   shape[2] = split[2];
-  return (real.view(split) * scale.view(shape)).view(codes.sizes());
+  return (weight.reshape(split) * scale.view(shape)).view(weight.sizes());
 }
 
-// oneDNN's weight gradient of a strided 1x1 convolution writes out of bounds for channels-last
-// operands of 6 or 8 channels (torch 2.13, without this library as well).
 bool strided_pointwise(const ConvBackwardArguments& conv) {
   const auto one = [](int64_t size) { return size == 1; };
   return std::all_of(conv.weight.sizes().begin() + 2, conv.weight.sizes().end(), one) &&
          !std::all_of(conv.stride.begin(), conv.stride.end(), one);
 }
-
-}  // namespace
 
 void check_conv_int_backward(const ConvBackwardArguments& conv) {
   check_conv_int(conv.forward());
@@ -66,8 +76,6 @@ void check_conv_int_backward(const ConvBackwardArguments& conv) {
   check_qparams(kOp, conv.codes, conv.scale, conv.zero_point, -1);
   check_per_channel(kOp, "weight_scale", conv.weight_scale, conv.codes, conv.grad.sym_size(1),
                     false);
-  TORCH_CHECK_VALUE(conv.bits == 32 || conv.bits == 16, kOp, ": bits: expected 32 or 16, got ",
-                    conv.bits, ".");
 }
 
 std::tuple<at::Tensor, at::Tensor> empty_conv_gradients(const ConvBackwardArguments& conv) {

@@ -20,14 +20,15 @@ TORCH_LIBRARY(qat_ext, m) {
 
   // The same with a zero point in float32 that is learned as the scale is (rule 13): rounded and
   // clamped to a code, then rules 2 and 3. The gradients of scale and zero_point, shaped like them,
-  // are multiplied by grad_scale.
+  // are multiplied by grad_scale; clipped_only: that of scale counts clipped values alone (PACT).
   m.def(
       "fake_quantize_learned(Tensor x, Tensor scale, Tensor zero_point, *, int axis, "
-      "int quant_min, int quant_max, float grad_scale) -> Tensor",
+      "int quant_min, int quant_max, float grad_scale, bool clipped_only=False) -> Tensor",
       tags);
   m.def(
       "fake_quantize_learned_backward(Tensor grad, Tensor x, Tensor scale, Tensor zero_point, *, "
-      "int axis, int quant_min, int quant_max, float grad_scale) -> (Tensor, Tensor, Tensor)",
+      "int axis, int quant_min, int quant_max, float grad_scale, bool clipped_only=False) "
+      "-> (Tensor, Tensor, Tensor)",
       tags);
 
   // Rules 2 and 3 on their own.
@@ -44,6 +45,14 @@ TORCH_LIBRARY(qat_ext, m) {
       "observe_minmax_(Tensor x, Tensor(a!) min, Tensor(b!) max, Tensor(c!) count, *, "
       "int axis, float momentum) -> ()",
       tags);
+  // Adds x to a histogram (numerics/histogram.h). counts: int64[2048], bins of 2^exponent on both
+  // sides of 0; exponent: int64[1], -50 to 118, grows as needed; extremes: float32[2], smallest and
+  // largest finite value, [inf, -inf] before the first one; tally: int64[2], zeros and values that
+  // are not finite, which are in no bin.
+  m.def(
+      "observe_histogram_(Tensor x, Tensor(a!) counts, Tensor(b!) exponent, Tensor(c!) extremes, "
+      "Tensor(d!) tally) -> ()",
+      tags);
   // Rule 5: (scale float32, zero_point int32) of a range, elementwise.
   m.def(
       "choose_qparams(Tensor min, Tensor max, *, int bits, bool is_signed, bool narrow, "
@@ -54,6 +63,13 @@ TORCH_LIBRARY(qat_ext, m) {
   m.def(
       "quantize_weight(Tensor weight, *, int axis, int groups, int bits, bool narrow, "
       "bool power_of_two) -> (Tensor, Tensor)",
+      tags);
+
+  // The same for each of a list of weights, with one entry of every option for each: all codes, all
+  // scales.
+  m.def(
+      "quantize_weights(Tensor[] weights, *, int[] axis, int[] groups, int[] bits, bool[] narrow, "
+      "bool[] power_of_two) -> (Tensor[], Tensor[])",
       tags);
 
   // table[code - quant_min], table of 2^bits entries (rule 11).
@@ -70,12 +86,13 @@ TORCH_LIBRARY(qat_ext, m) {
 
   // Gradients of v = conv_int(...) * (scale * weight_scale[k]): (d_input, d_weight), float32, with
   // empty tensors for what is not wanted. grad: of v. codes [N, C, spatial...]; scale float32[1],
-  // zero_point int32[1]; weight_scale float32[K]. bits 32: float32 products; 16: products of int16
-  // with a rounded gradient where kernels for the shape exist (Note [16-bit gradients]).
+  // zero_point int32[1]; weight_scale float32[K]. products: float32; int16, with a rounded gradient
+  // where kernels for the shape exist (Note [16-bit gradients]); bfloat16 (Note [bfloat16
+  // gradients]).
   m.def(
       "conv_int_backward(Tensor grad, Tensor codes, Tensor scale, Tensor zero_point, "
       "Tensor weight, Tensor weight_scale, *, int[] stride, int[] padding, int[] dilation, "
-      "int[] output_padding, int groups, bool transposed, int bits, bool input_grad, "
+      "int[] output_padding, int groups, bool transposed, str products, bool input_grad, "
       "bool weight_grad) -> (Tensor, Tensor)",
       tags);
 
@@ -98,6 +115,12 @@ TORCH_LIBRARY(qat_ext, m) {
       "Tensor mean, Tensor variance, *, float eps) -> (Tensor, Tensor)",
       tags);
 
+  // float16 of acc * multiplier[c] + bias[c], and bool[1]: whether float16 has numbers for all of
+  // them (magnitudes up to 65504, no NaN).
+  m.def(
+      "affine_half(Tensor acc, Tensor? multiplier, Tensor? bias, *, int axis) -> (Tensor, Tensor)",
+      tags);
+
   // A chain's end up to the activation: act(acc * multiplier[c] + bias[c] + residual) as float32.
   // No multiplier: acc as it is. residual: float32, or codes with residual_scale and
   // residual_zero_point. activation, p0, p1: numerics::ActivationKind and its parameters; slope:
@@ -116,19 +139,21 @@ TORCH_LIBRARY(qat_ext, m) {
       "int quant_max, bool observe) -> (Tensor, Tensor)",
       tags);
   // Gradient of either (scale None: bn_act). The forward value and its masks are recomputed from
-  // acc. With dy = grad * straight-through mask * activation slope:
+  // acc, which may be float16 here. With dy = grad * straight-through mask * activation slope:
   //   x_hat = acc * xhat_multiplier[c] + xhat_bias[c]   (batch norm's normalised input; None: none)
   //   d_value = gain[c] * (dy - batch_norm_mean(dy) - x_hat * batch_norm_mean(dy * x_hat))
   // where the two means over the rows are left out unless through_statistics; gain None: 1.
   // Returns (d_value float32, like acc; d_residual = dy or an empty tensor; sum of dy float32[C];
   // sum of dy * x_hat float32[C]; sum over rows of grad * mask * v where v < 0, the
-  // slope's gradient, or empty without a slope).
+  // slope's gradient, or empty without a slope; where the scale and the zero point are learned
+  // (rule 13; learned), their gradients in float32, shaped like scale, else two empty tensors).
+  // clipped_only as above.
   m.def(
       "bn_act_quantize_backward(Tensor grad, Tensor acc, Tensor? multiplier, Tensor? bias, "
       "Tensor? residual, Tensor? residual_scale, Tensor? residual_zero_point, Tensor? slope, "
       "Tensor? scale, Tensor? zero_point, Tensor? xhat_multiplier, Tensor? xhat_bias, "
       "Tensor? gain, *, int axis, int activation, float p0, float p1, int quant_min, "
-      "int quant_max, bool through_statistics, bool residual_grad) "
-      "-> (Tensor, Tensor, Tensor, Tensor, Tensor)",
+      "int quant_max, bool through_statistics, bool residual_grad, bool learned=False, "
+      "bool clipped_only=False) -> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)",
       tags);
 }

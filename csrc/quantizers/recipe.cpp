@@ -1,224 +1,264 @@
 #include "quantizers/recipe.h"
 
-#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "error.h"
+#include "quantizers/compression.h"
+#include "quantizers/learned_range.h"
+#include "quantizers/oscillation.h"
+#include "quantizers/recipe_fields.h"
+#include "quantizers/weight_quantizer.h"
 
 namespace qat {
 namespace {
 
 using nlohmann::json;
+using numerics::kMaxBits;
+using numerics::kMinBits;
+using recipe::Bounds;
+using recipe::Choices;
+using recipe::Reader;
+using recipe::Writer;
 
-// Reads the keys of one JSON object; complains about what is left over.
-class Section {
- public:
-  Section(const json& object, std::string path) : object_(object), path_(std::move(path)) {
-    if (!object.is_object()) fail("", "expected a mapping, got " + spelled(object));
-  }
+constexpr Bounds kShare{0.0, 1.0};
 
-  void integer(const char* key, int& target, int lowest, int highest) {
-    const json* value = take(key);
-    if (value == nullptr) return;
-    const bool fits = value->is_number_integer() && *value >= lowest && *value <= highest;
-    if (!fits) {
-      fail(key, "expected an integer from " + std::to_string(lowest) + " to " +
-                    std::to_string(highest) + ", got " + spelled(*value));
-    }
-    target = value->get<int>();
-  }
-  void fraction(const char* key, double& target, bool zero_allowed) {
-    const json* value = take(key);
-    if (value == nullptr) return;
-    const bool fits =
-        value->is_number() && *value <= 1.0 && (zero_allowed ? *value >= 0.0 : *value > 0.0);
-    if (!fits) {
-      fail(key, std::string("expected a number in ") + (zero_allowed ? "[0, 1]" : "(0, 1]") +
-                    ", got " + spelled(*value));
-    }
-    target = value->get<double>();
-  }
-  void boolean(const char* key, bool& target) {
-    const json* value = take(key);
-    if (value == nullptr) return;
-    if (!value->is_boolean()) fail(key, "expected true or false, got " + spelled(*value));
-    target = value->get<bool>();
-  }
-  void text(const char* key, std::string& target) {
-    const json* value = take(key);
-    if (value == nullptr) return;
-    if (!value->is_string()) fail(key, "expected a text, got " + spelled(*value));
-    target = value->get<std::string>();
-  }
-  template <typename Enum>
-  void choice(const char* key, Enum& target, const std::vector<std::pair<const char*, Enum>>& all) {
-    const json* value = take(key);
-    if (value == nullptr) return;
-    std::string names;
-    for (const auto& [name, option] : all) {
-      if (value->is_string() && value->get<std::string>() == name) {
-        target = option;
-        return;
-      }
-      names += (names.empty() ? "" : ", ") + std::string(name);
-    }
-    fail(key, "expected one of " + names + ", got " + spelled(*value));
-  }
-  const json* take(const char* key) {
-    known_.emplace_back(key);
-    const auto found = object_.find(key);
-    return found == object_.end() ? nullptr : &*found;
-  }
-  void finish() {
-    for (const auto& [key, value] : object_.items()) {
-      if (std::find(known_.begin(), known_.end(), key) != known_.end()) continue;
-      std::string names;
-      for (const auto& name : known_) names += (names.empty() ? "" : ", ") + name;
-      fail("", "unknown key '" + key + "'; known keys: " + names);
-    }
-  }
-  std::string path() const { return path_; }
+const Choices<Target> kTargets = {{"x86", Target::x86}, {"tensorrt", Target::tensorrt}};
+const Choices<Granularity> kGranularities = {{"tensor", Granularity::tensor},
+                                             {"channel", Granularity::channel}};
+const Choices<Rounding> kRoundings = {{"nearest", Rounding::nearest},
+                                      {"stochastic", Rounding::stochastic}};
+const Choices<ForwardType> kForwardTypes = {{"integer", ForwardType::integer},
+                                            {"float32", ForwardType::float32}};
+const Choices<GradientType> kGradientTypes = {{"float32", GradientType::float32},
+                                              {"int16", GradientType::int16},
+                                              {"bfloat16", GradientType::bfloat16}};
+const Choices<SavedValue> kSavedValues = {{"float32", SavedValue::float32},
+                                          {"float16", SavedValue::float16},
+                                          {"recompute", SavedValue::recompute}};
 
- private:
-  static std::string spelled(const json& value) { return value.dump(); }
-  [[noreturn]] void fail(const std::string& key, const std::string& message) const {
-    throw Error(path_ + (key.empty() ? "" : "." + key) + ": " + message);
-  }
+const Choices<PruneMethod> kPruneMethods = {{"none", PruneMethod::none},
+                                            {"magnitude", PruneMethod::magnitude},
+                                            {"2:4", PruneMethod::two_of_four},
+                                            {"channel", PruneMethod::channel}};
 
-  const json& object_;
-  std::string path_;
-  std::vector<std::string> known_;
-};
-
-WeightRecipe weights_from(const json& object, WeightRecipe w) {
-  Section section(object, "recipe.weights");
-  section.integer("bits", w.bits, numerics::kMinBits, numerics::kMaxBits);
-  section.choice("granularity", w.granularity,
-                 {{"tensor", Granularity::tensor}, {"channel", Granularity::channel}});
-  section.boolean("power_of_two", w.power_of_two);
-  section.finish();
-  return w;
+// One list of fields for each section; `Visitor` is a Reader or a Writer.
+template <typename Visitor>
+void fields(Visitor& visit, WeightRecipe& w) {
+  visit.integer("bits", w.bits, kMinBits, kMaxBits);
+  visit.choice("granularity", w.granularity, kGranularities);
+  visit.boolean("power_of_two", w.power_of_two);
+  visit.word("method", w.method, weight_methods());
+  visit.choice("rounding", w.rounding, kRoundings);
+  visit.number("noise", w.noise, kShare);
 }
 
-ActivationRecipe activations_from(const json& object, ActivationRecipe a) {
-  Section section(object, "recipe.activations");
-  section.integer("bits", a.bits, numerics::kMinBits, numerics::kMaxBits);
-  section.boolean("symmetric", a.symmetric);
-  section.boolean("power_of_two", a.power_of_two);
-  section.fraction("momentum", a.momentum, false);
-  section.finish();
-  return a;
+template <typename Visitor>
+void fields(Visitor& visit, ActivationRecipe& a) {
+  visit.integer("bits", a.bits, kMinBits, kMaxBits);
+  visit.boolean("symmetric", a.symmetric);
+  visit.boolean("power_of_two", a.power_of_two);
+  visit.word("method", a.method, activation_methods());
+  visit.number("momentum", a.momentum, {0.0, 1.0, false});
+  visit.number("percentile", a.percentile, {50.0, 100.0, false});
+  visit.word("init", a.init, observer_names());
 }
 
-SiteRule rule_from(const json& object, size_t index) {
-  Section section(object, "recipe.rules[" + std::to_string(index) + "]");
+template <typename Visitor>
+void fields(Visitor& visit, SiteRule& rule) {
+  visit.text("sites", rule.sites);
+  visit.boolean("keep_float", rule.keep_float);
+  visit.integer("weight_bits", rule.weight_bits, kMinBits, kMaxBits);
+  visit.integer("activation_bits", rule.activation_bits, kMinBits, kMaxBits);
+  visit.word("weight_method", rule.weight_method, weight_methods());
+  visit.word("activation_method", rule.activation_method, activation_methods());
+  visit.number("start", rule.start, kShare);
+  visit.boolean("prune", rule.prune);
+  visit.boolean("cluster", rule.cluster);
+}
+
+template <typename Visitor>
+void fields(Visitor& visit, BitsStage& stage) {
+  visit.number("until", stage.until, {0.0, 1.0, false});
+  visit.integer("weights", stage.weights, kMinBits, kMaxBits);
+  visit.integer("activations", stage.activations, kMinBits, kMaxBits);
+}
+
+template <typename Visitor>
+void fields(Visitor& visit, QuantizeSchedule& schedule) {
+  visit.number("start", schedule.start, kShare);
+}
+
+template <typename Visitor>
+void fields(Visitor& visit, OscillationRecipe& oscillation) {
+  visit.number("damping", oscillation.damping, {0.0, 1e6});
+  visit.number("freeze", oscillation.freeze, kShare);
+  visit.number("momentum", oscillation.momentum, {0.0, 1.0, false});
+}
+
+template <typename Visitor>
+void fields(Visitor& visit, PruneRecipe& prune) {
+  visit.choice("method", prune.method, kPruneMethods);
+  visit.number("sparsity", prune.sparsity, kShare);
+  visit.number("start", prune.start, kShare);
+  visit.number("end", prune.end, kShare);
+}
+
+template <typename Visitor>
+void fields(Visitor& visit, ClusterRecipe& cluster) {
+  visit.integer("values", cluster.values, 0, 256);
+}
+
+template <typename Visitor>
+void fields(Visitor& visit, LearnedRecipe& learned) {
+  visit.number("lr", learned.lr, {0.0, 1000.0, false});
+  visit.number("weight_decay", learned.weight_decay, kShare);
+}
+
+template <typename Visitor>
+void fields(Visitor& visit, FreezeSchedule& freeze) {
+  visit.number("batch_norm", freeze.batch_norm, kShare);
+  visit.number("ranges", freeze.ranges, kShare);
+  visit.number("convergence", freeze.convergence, kShare);
+}
+
+template <typename Visitor>
+void fields(Visitor& visit, NumericsRecipe& n) {
+  visit.choice("forward", n.forward, kForwardTypes);
+  visit.boolean("fused", n.fused);
+  visit.choice("backward", n.backward, kGradientTypes);
+  visit.choice("save", n.save, kSavedValues);
+}
+
+template <typename Part>
+void read(const json* object, const std::string& path, Part& part) {
+  if (object == nullptr) return;
+  Reader reader(*object, path);
+  fields(reader, part);
+  reader.finish();
+}
+
+template <typename Part>
+json written(Part part) {
+  Writer writer;
+  fields(writer, part);
+  return writer.object;
+}
+
+void read_schedule(const json* object, QuantizeSchedule& schedule) {
+  if (object == nullptr) return;
+  const std::string path = "recipe.schedule";
+  Reader reader(*object, path);
+  fields(reader, schedule);
+  const json* stages = reader.take("stages");
+  reader.finish();
+  if (stages == nullptr) return;
+  if (!stages->is_array()) reader.fail("stages", "expected a list, got " + stages->dump());
+  for (size_t i = 0; i < stages->size(); ++i) {
+    const std::string name = "stages[" + std::to_string(i) + "]";
+    BitsStage stage;
+    read(&(*stages)[i], path + "." + name, stage);
+    const bool ascends = schedule.stages.empty() || stage.until > schedule.stages.back().until;
+    if (!ascends) reader.fail(name + ".until", "expected more than that of the stage before");
+    schedule.stages.push_back(stage);
+  }
+}
+
+json written(const QuantizeSchedule& schedule) {
+  Writer writer;
+  QuantizeSchedule copy = schedule;
+  fields(writer, copy);
+  json stages = json::array();
+  for (const BitsStage& stage : schedule.stages) stages.push_back(written(stage));
+  writer.object["stages"] = stages;
+  return writer.object;
+}
+
+SiteRule rule_from(const json& object, const std::string& path) {
   SiteRule rule;
-  section.text("sites", rule.sites);
-  if (rule.sites.empty())
-    throw Error(section.path() + ".sites: a pattern of site names is missing");
-  section.boolean("keep_float", rule.keep_float);
-  int bits = 0;
-  section.integer("weight_bits", bits, numerics::kMinBits, numerics::kMaxBits);
-  if (bits != 0) rule.weight_bits = bits;
-  bits = 0;
-  section.integer("activation_bits", bits, numerics::kMinBits, numerics::kMaxBits);
-  if (bits != 0) rule.activation_bits = bits;
-  section.finish();
+  read(&object, path, rule);
+  if (rule.sites.empty()) throw Error(path + ".sites: a pattern of site names is missing");
   return rule;
 }
 
-FreezeSchedule freeze_from(const json& object, FreezeSchedule f) {
-  Section section(object, "recipe.freeze");
-  section.fraction("batch_norm", f.batch_norm, true);
-  section.fraction("ranges", f.ranges, true);
-  section.finish();
-  return f;
-}
-
-const std::vector<std::pair<const char*, SavedValue>> kSavedValues = {
-    {"float32", SavedValue::float32},
-    {"float16", SavedValue::float16},
-    {"recompute", SavedValue::recompute}};
-
-NumericsRecipe numerics_from(const json& object, NumericsRecipe n) {
-  Section section(object, "recipe.numerics");
-  section.choice("backward", n.backward,
-                 {{"float32", GradientType::float32}, {"int16", GradientType::int16}});
-  section.choice("save", n.save, kSavedValues);
-  section.finish();
-  return n;
+// What a method cannot do is said up front, also where a rule makes the combination.
+void check_methods(const Recipe& recipe) {
+  check_weight_recipe(recipe.weights, "recipe.weights");
+  check_activation_recipe(recipe.activations, "recipe.activations");
+  for (size_t i = 0; i < recipe.rules.size(); ++i) {
+    const SiteRule& rule = recipe.rules[i];
+    const std::string path = "recipe.rules[" + std::to_string(i) + "]";
+    if (rule.weight_bits || rule.weight_method) {
+      check_weight_recipe(rule.apply(recipe.weights), path);
+    }
+    if (rule.activation_bits || rule.activation_method) {
+      check_activation_recipe(rule.apply(recipe.activations), path);
+    }
+  }
 }
 
 }  // namespace
 
-Recipe Recipe::named(const std::string& name) {
-  Recipe recipe;
-  recipe.name = name;
-  if (name == "int8") return recipe;
-  if (name == "int8-symmetric") {
-    recipe.target = Target::tensorrt;
-    recipe.activations.symmetric = true;
-    return recipe;
-  }
-  throw Error("recipe: expected one of int8, int8-symmetric, or a path or mapping, got '" + name +
-              "'");
+WeightRecipe SiteRule::apply(WeightRecipe to) const {
+  if (weight_bits) to.bits = *weight_bits;
+  if (weight_method) to.method = *weight_method;
+  return to;
+}
+
+ActivationRecipe SiteRule::apply(ActivationRecipe to) const {
+  if (activation_bits) to.bits = *activation_bits;
+  if (activation_method) to.method = *activation_method;
+  return to;
 }
 
 Recipe Recipe::from_json(const json& object) {
   if (object.is_string()) return named(object.get<std::string>());
-  Section section(object, "recipe");
+  Reader reader(object, "recipe");
   Recipe recipe;
-  section.text("name", recipe.name);
-  section.choice("target", recipe.target, {{"x86", Target::x86}, {"tensorrt", Target::tensorrt}});
+  reader.text("name", recipe.name);
+  reader.choice("target", recipe.target, kTargets);
   recipe.activations.symmetric = recipe.target == Target::tensorrt;
-  if (const json* weights = section.take("weights")) {
-    recipe.weights = weights_from(*weights, recipe.weights);
+  read(reader.take("weights"), "recipe.weights", recipe.weights);
+  read(reader.take("activations"), "recipe.activations", recipe.activations);
+  if (const json* rules = reader.take("rules")) {
+    if (!rules->is_array()) reader.fail("rules", "expected a list, got " + rules->dump());
+    for (size_t i = 0; i < rules->size(); ++i) {
+      recipe.rules.push_back(rule_from((*rules)[i], "recipe.rules[" + std::to_string(i) + "]"));
+    }
   }
-  if (const json* activations = section.take("activations")) {
-    recipe.activations = activations_from(*activations, recipe.activations);
-  }
-  if (const json* rules = section.take("rules")) {
-    if (!rules->is_array()) throw Error("recipe.rules: expected a list, got " + rules->dump());
-    for (size_t i = 0; i < rules->size(); ++i) recipe.rules.push_back(rule_from((*rules)[i], i));
-  }
-  if (const json* freeze = section.take("freeze"))
-    recipe.freeze = freeze_from(*freeze, recipe.freeze);
-  if (const json* numerics = section.take("numerics"))
-    recipe.numerics = numerics_from(*numerics, recipe.numerics);
-  section.finish();
+  read(reader.take("learned"), "recipe.learned", recipe.learned);
+  read_schedule(reader.take("schedule"), recipe.schedule);
+  read(reader.take("freeze"), "recipe.freeze", recipe.freeze);
+  read(reader.take("oscillation"), "recipe.oscillation", recipe.oscillation);
+  read(reader.take("prune"), "recipe.prune", recipe.prune);
+  read(reader.take("cluster"), "recipe.cluster", recipe.cluster);
+  read(reader.take("numerics"), "recipe.numerics", recipe.numerics);
+  reader.finish();
   if (recipe.target == Target::tensorrt && !recipe.activations.symmetric) {
-    throw Error(
-        "recipe.activations.symmetric: target tensorrt takes symmetric activations, got "
-        "false");
+    reader.fail("activations.symmetric", "target tensorrt takes symmetric activations, got false");
   }
+  check_methods(recipe);
+  check_compression(recipe);
+  check_oscillation(recipe);
   return recipe;
 }
 
 json Recipe::to_json() const {
   json rule_list = json::array();
-  for (const SiteRule& rule : rules) {
-    json entry{{"sites", rule.sites}};
-    if (rule.keep_float) entry["keep_float"] = true;
-    if (rule.weight_bits) entry["weight_bits"] = *rule.weight_bits;
-    if (rule.activation_bits) entry["activation_bits"] = *rule.activation_bits;
-    rule_list.push_back(std::move(entry));
-  }
-  return {{"name", name},
-          {"target", target == Target::x86 ? "x86" : "tensorrt"},
-          {"weights",
-           {{"bits", weights.bits},
-            {"granularity", weights.granularity == Granularity::channel ? "channel" : "tensor"},
-            {"power_of_two", weights.power_of_two}}},
-          {"activations",
-           {{"bits", activations.bits},
-            {"symmetric", activations.symmetric},
-            {"power_of_two", activations.power_of_two},
-            {"momentum", activations.momentum}}},
-          {"rules", rule_list},
-          {"freeze", {{"batch_norm", freeze.batch_norm}, {"ranges", freeze.ranges}}},
-          {"numerics",
-           {{"backward", numerics.backward == GradientType::int16 ? "int16" : "float32"},
-            {"save", kSavedValues.at(static_cast<size_t>(numerics.save)).first}}}};
+  for (const SiteRule& rule : rules) rule_list.push_back(written(rule));
+  Writer writer;
+  writer.choice("target", target, kTargets);
+  writer.object.update({{"name", name},
+                        {"weights", written(weights)},
+                        {"activations", written(activations)},
+                        {"rules", rule_list},
+                        {"learned", written(learned)},
+                        {"schedule", written(schedule)},
+                        {"freeze", written(freeze)},
+                        {"oscillation", written(oscillation)},
+                        {"prune", written(prune)},
+                        {"cluster", written(cluster)},
+                        {"numerics", written(numerics)}});
+  return writer.object;
 }
 
 }  // namespace qat

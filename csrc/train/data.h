@@ -1,6 +1,7 @@
 #pragma once
 // Data sets as tensors, and the batches that the loop draws from them.
 
+#include <ATen/core/Generator.h>
 #include <ATen/core/Tensor.h>
 
 #include <string>
@@ -29,6 +30,17 @@ DataSet load_data(const DataSpec& spec, uint64_t seed);
 // Moves `rows` rows of the training split into the validation split. Which ones is a function of
 // the seed and the two numbers of rows alone; both parts keep the order they had.
 void hold_out(DataSet& data, int64_t rows, uint64_t seed);
+
+// What the model sees of raw values: x * factor + offset, per channel.
+struct Normalisation {
+  at::Tensor factor, offset;  // [1, C, 1, 1] for images, [1, F] for rows
+  at::Tensor operator()(const at::Tensor& raw) const;
+};
+Normalisation normalisation_of(const DataSet& data, at::ScalarType type);
+at::Tensor per_channel(const std::vector<double>& values, int64_t rank);
+
+// Random numbers for one batch that depend on nothing else.
+at::Generator random_stream(uint64_t seed, int64_t epoch, int64_t index);
 
 struct Batch {
   at::Tensor inputs;   // float32 [B, ...], normalised
@@ -60,7 +72,7 @@ class TensorBatches : public BatchSource {
 
  private:
   Split split_;
-  at::Tensor offset_, factor_;  // normalisation: x * factor + offset
+  Normalisation normalise_;
   BatchOptions options_;
   at::Tensor order_;
   int64_t order_epoch_ = -1;

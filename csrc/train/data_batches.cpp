@@ -23,19 +23,6 @@ uint64_t mix(uint64_t value) {
   return value ^ value >> 31;
 }
 
-at::Generator stream(uint64_t seed, int64_t epoch, int64_t index) {
-  const auto key =
-      mix(mix(seed + mix(static_cast<uint64_t>(epoch))) + static_cast<uint64_t>(index));
-  return at::detail::createCPUGenerator(key);
-}
-
-// [1, C, 1, 1] for images, [1, F] for rows.
-at::Tensor per_channel(const std::vector<double>& values, int64_t rank) {
-  std::vector<int64_t> shape(static_cast<size_t>(rank), 1);
-  shape[1] = static_cast<int64_t>(values.size());
-  return at::tensor(values, at::kDouble).to(at::kFloat).reshape(shape);
-}
-
 // Mirrors each image with probability 1/2 and moves it by up to `shift` pixels, zeros coming in.
 // images: uint8 or float32 [B, C, H, W].
 at::Tensor augment(const at::Tensor& images, bool flip, int64_t shift, at::Generator generator) {
@@ -61,17 +48,38 @@ at::Tensor augment(const at::Tensor& images, bool flip, int64_t shift, at::Gener
 
 }  // namespace
 
-TensorBatches::TensorBatches(const Split& split, const DataSet& data, const BatchOptions& options)
-    : split_(split), options_(options) {
-  const double unit = split.inputs.scalar_type() == at::kByte ? 255.0 : 1.0;
+at::Generator random_stream(uint64_t seed, int64_t epoch, int64_t index) {
+  const auto key =
+      mix(mix(seed + mix(static_cast<uint64_t>(epoch))) + static_cast<uint64_t>(index));
+  return at::detail::createCPUGenerator(key);
+}
+
+at::Tensor per_channel(const std::vector<double>& values, int64_t rank) {
+  std::vector<int64_t> shape(static_cast<size_t>(rank), 1);
+  shape[1] = static_cast<int64_t>(values.size());
+  return at::tensor(values, at::kDouble).to(at::kFloat).reshape(shape);
+}
+
+Normalisation normalisation_of(const DataSet& data, at::ScalarType type) {
+  const double unit = type == at::kByte ? 255.0 : 1.0;
   std::vector<double> factor, offset;
   for (size_t c = 0; c < data.mean.size(); ++c) {
     factor.push_back(1.0 / (unit * data.std[c]));
     offset.push_back(-data.mean[c] / data.std[c]);
   }
-  factor_ = per_channel(factor, split.inputs.dim());
-  offset_ = per_channel(offset, split.inputs.dim());
+  const auto rank = static_cast<int64_t>(data.shape.size()) + 1;
+  return {per_channel(factor, rank), per_channel(offset, rank)};
 }
+
+at::Tensor Normalisation::operator()(const at::Tensor& raw) const {
+  // Not mul_: rows of float data without shuffling are still those of the data set itself.
+  return raw.to(at::kFloat).mul(factor).add_(offset);
+}
+
+TensorBatches::TensorBatches(const Split& split, const DataSet& data, const BatchOptions& options)
+    : split_(split),
+      normalise_(normalisation_of(data, split.inputs.scalar_type())),
+      options_(options) {}
 
 int64_t TensorBatches::batches() const {
   const int64_t rows = split_.targets.size(0);
@@ -85,7 +93,7 @@ Batch TensorBatches::batch(int64_t epoch, int64_t index) {
   at::Tensor inputs, targets;
   if (options_.shuffle) {
     if (order_epoch_ != epoch) {
-      order_ = at::randperm(rows, stream(options_.seed, epoch, -1),
+      order_ = at::randperm(rows, random_stream(options_.seed, epoch, -1),
                             at::TensorOptions().dtype(at::kLong));
       order_epoch_ = epoch;
     }
@@ -97,10 +105,10 @@ Batch TensorBatches::batch(int64_t epoch, int64_t index) {
     targets = split_.targets.narrow(0, first, count);
   }
   if (inputs.dim() == 4 && (options_.flip || options_.shift > 0)) {
-    inputs = augment(inputs, options_.flip, options_.shift, stream(options_.seed, epoch, index));
+    inputs =
+        augment(inputs, options_.flip, options_.shift, random_stream(options_.seed, epoch, index));
   }
-  // Not mul_: rows of float data without shuffling are still those of the data set itself.
-  return {inputs.to(at::kFloat).mul(factor_).add_(offset_), targets};
+  return {normalise_(inputs), targets};
 }
 
 }  // namespace qat::train

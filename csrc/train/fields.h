@@ -5,14 +5,14 @@
 #include <string>
 #include <vector>
 
+#include "nearest.h"
 #include "train/yaml_tree.h"
 
 namespace qat::train {
 
 using Words = std::vector<std::string>;
 
-// The candidate with the smallest edit distance to `word`, if it is near enough to be a slip.
-std::optional<std::string> nearest(const std::string& word, const Words& candidates);
+using qat::nearest;
 
 std::string join(const Words& words, const std::string& separator = ", ");
 

@@ -83,6 +83,12 @@ Summary finish_run(const RunFolder& folder, Session& session, PreparedModel& pre
   const auto int8_bytes = std::filesystem::file_size(folder.int8_model());
   summary.size_ratio = static_cast<double>(int8_bytes) / static_cast<double>(float_bytes);
 
+  if (const auto& adversarial = session.job.adversarial) {
+    log.console.line("attack: the test data, against the float and against the int8 model");
+    const AttackSpec attack = AttackSpec::pgd(adversarial->attack.epsilon, kReportSteps);
+    summary.robustness = measure_robustness(session, *floating, prepared, shipped, attack);
+  }
+
   const ReportInputs inputs{.session = session,
                             .before = before,
                             .after = after,

@@ -2,10 +2,12 @@
 // A job as plain data: what the YAML file says, checked and with every default filled in.
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
 
+#include "ptq/options.h"
 #include "quantizers/recipe.h"
 
 namespace qat::train {
@@ -84,16 +86,63 @@ struct PhaseSpec {
   bool bfloat16 = false;  // autocast
 };
 
+// A value of the student that is to follow the teacher's.
+struct DistillFeature {
+  std::string site;
+  double weight = 1.0;
+  std::string place;  // in the job's file, for messages
+};
+
+// The qat phase learns from a float model too (docs/methods.md).
+struct DistillSpec {
+  std::string teacher = "float";  // the job's own float model; else the path of a run or its file
+  std::string place;              // of `teacher`, for messages
+  double temperature = 4.0;
+  double weight = 0.9;  // share of the teacher's part
+  std::vector<DistillFeature> features;
+};
+
+// Between the two phases: ranges are observed, and the float model is changed to lose less.
+struct CalibrateSpec {
+  int64_t batches = 16;
+  std::vector<ptq::Step> steps;
+  ptq::AdaroundOptions adaround;
+};
+
+// Inputs that are moved to where the loss is large. Lengths are in units of the data before
+// normalisation; bytes count as 0 to 1.
+struct AttackSpec {
+  enum class Method { fgsm, pgd } method = Method::pgd;
+  double epsilon = 8.0 / 255;  // no value moves further
+  int64_t steps = 7;
+  double step = 2.5 * epsilon / 7;
+  bool random_start = true;
+
+  static AttackSpec fgsm(double epsilon) { return {Method::fgsm, epsilon, 1, epsilon, false}; }
+  static AttackSpec pgd(double epsilon, int64_t steps) {
+    return {Method::pgd, epsilon, steps, 2.5 * epsilon / static_cast<double>(steps), true};
+  }
+};
+
+struct AdversarialSpec {
+  AttackSpec attack;
+  double weight = 1.0;  // share of the loss on attacked inputs; 1: no others are trained on
+  bool in_float = true, in_qat = true;
+};
+
 struct Job {
   std::string name;
   std::string run;  // folder; empty: runs/<name>, numbered when taken
   int64_t seed = 1;
   int64_t threads = 0;  // 0: as many as torch takes by itself
+  std::string weights;  // a trained float model to start from; empty: the float phase trains one
   ModelSpec model;
   DataSpec data;
   PhaseSpec floating;
-  int64_t calibrate_batches = 16;
+  CalibrateSpec calibrate;
   PhaseSpec qat;
+  std::optional<DistillSpec> distill;
+  std::optional<AdversarialSpec> adversarial;
   Recipe recipe;
 };
 

@@ -30,9 +30,9 @@ std::string parse_name(const Fields& fields, const std::string& fallback) {
 }
 
 Job parse_tree(const Node& root, const std::string& default_name) {
-  const Fields fields(
-      root, "",
-      {"name", "run", "seed", "threads", "model", "data", "float", "calibrate", "qat", "recipe"});
+  const Fields fields(root, "",
+                      {"name", "run", "seed", "threads", "weights", "model", "data", "float",
+                       "calibrate", "qat", "distill", "adversarial", "recipe"});
   Job job;
   job.name = parse_name(fields, default_name);
   if (fields.find("run")) {
@@ -40,15 +40,17 @@ Job parse_tree(const Node& root, const std::string& default_name) {
   }
   job.seed = fields.integer("seed", job.seed, 0, kLargestSeed);
   job.threads = fields.integer("threads", job.threads, 0, 1024);
+  if (fields.find("weights")) {
+    job.weights = std::filesystem::absolute(fields.word("weights", "")).lexically_normal().string();
+  }
   job.model = parse_model(fields.require("model", "a map with the model's name"));
   job.data = parse_data(fields.require("data", "a map with the data's name"));
   if (const Node* part = fields.find("float")) job.floating = parse_phase(*part, "float", {});
-  if (const Node* part = fields.find("calibrate")) {
-    job.calibrate_batches = Fields(*part, "calibrate", {"batches"})
-                                .integer("batches", job.calibrate_batches, 1, 1'000'000);
-  }
+  if (const Node* part = fields.find("calibrate")) job.calibrate = parse_calibrate(*part);
   job.qat = qat_defaults(job.floating);
   if (const Node* part = fields.find("qat")) job.qat = parse_phase(*part, "qat", job.qat);
+  if (const Node* part = fields.find("distill")) job.distill = parse_distill(*part);
+  if (const Node* part = fields.find("adversarial")) job.adversarial = parse_adversarial(*part);
   if (const Node* part = fields.find("recipe")) job.recipe = parse_recipe(*part);
   return job;
 }

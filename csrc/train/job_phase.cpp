@@ -66,7 +66,8 @@ PhaseSpec parse_phase(const Node& node, const std::string& path, const PhaseSpec
   const Fields fields(node, path,
                       {"epochs", "optimizer", "schedule", "clip_norm", "label_smoothing", "amp"});
   PhaseSpec spec = defaults;
-  spec.epochs = fields.integer("epochs", spec.epochs, 1, 100'000);
+  // Without quantization-aware epochs the calibrated model is the result.
+  spec.epochs = fields.integer("epochs", spec.epochs, path == "qat" ? 0 : 1, 100'000);
   if (const Node* part = fields.find("optimizer")) {
     spec.optimizer = parse_optimizer(*part, path + ".optimizer", spec.optimizer);
   }

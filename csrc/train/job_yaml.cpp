@@ -107,6 +107,53 @@ Json phase_json(const PhaseSpec& spec) {
           {"amp", spec.bfloat16 ? "bfloat16" : "none"}};
 }
 
+Json calibrate_json(const CalibrateSpec& spec) {
+  Json json = {{"batches", spec.batches}};
+  if (spec.steps.empty()) return json;
+  json["steps"] = Json::array();
+  for (const ptq::Step step : spec.steps) {
+    json["steps"].push_back(ptq::kStepNames[static_cast<int>(step)]);
+    if (step != ptq::Step::adaround) continue;
+    const ptq::AdaroundOptions& options = spec.adaround;
+    json["adaround"] = {{"iterations", options.iterations},
+                        {"lr", options.lr},
+                        {"regularizer", options.regularizer},
+                        {"beta_start", options.beta_start},
+                        {"beta_end", options.beta_end},
+                        {"warmup", options.warmup},
+                        {"batch", options.batch},
+                        {"samples", options.samples}};
+  }
+  return json;
+}
+
+Json distill_json(const DistillSpec& spec) {
+  Json json = {
+      {"teacher", spec.teacher}, {"temperature", spec.temperature}, {"weight", spec.weight}};
+  Json features = Json::array();
+  for (const auto& feature : spec.features) {
+    features.push_back({{"site", feature.site}, {"weight", feature.weight}});
+  }
+  if (!features.empty()) json["features"] = features;
+  return json;
+}
+
+Json adversarial_json(const AdversarialSpec& spec) {
+  const AttackSpec& attack = spec.attack;
+  const bool pgd = attack.method == AttackSpec::Method::pgd;
+  Json json = {{"method", pgd ? "pgd" : "fgsm"}, {"epsilon", attack.epsilon}};
+  if (pgd) {
+    json["steps"] = attack.steps;
+    json["step"] = attack.step;
+    json["random_start"] = attack.random_start;
+  }
+  json["weight"] = spec.weight;
+  json["phases"] = Json::array();
+  if (spec.in_float) json["phases"].push_back("float");
+  if (spec.in_qat) json["phases"].push_back("qat");
+  return json;
+}
+
 // Maps in block style; everything else as JSON, which is YAML. Numbers come out in the shortest
 // form that reads back to the same double.
 void write(const Json& json, int indent, std::string& out) {
@@ -128,11 +175,14 @@ std::string to_yaml(const Job& job) {
   if (!job.run.empty()) json["run"] = job.run;
   json["seed"] = job.seed;
   json["threads"] = job.threads;
+  if (!job.weights.empty()) json["weights"] = job.weights;
   json["model"] = model_json(job.model);
   json["data"] = data_json(job.data);
   json["float"] = phase_json(job.floating);
-  json["calibrate"] = {{"batches", job.calibrate_batches}};
+  json["calibrate"] = calibrate_json(job.calibrate);
   json["qat"] = phase_json(job.qat);
+  if (job.distill) json["distill"] = distill_json(*job.distill);
+  if (job.adversarial) json["adversarial"] = adversarial_json(*job.adversarial);
   json["recipe"] = Json::parse(job.recipe.to_json().dump());
   std::string text;
   write(json, 0, text);

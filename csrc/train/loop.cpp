@@ -1,9 +1,5 @@
 #include "train/loop.h"
 
-#include <ATen/autocast_mode.h>
-#include <ATen/core/grad_mode.h>
-#include <ATen/ops/cross_entropy_loss.h>
-
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -17,25 +13,6 @@ namespace qat::train {
 namespace {
 
 constexpr int64_t kLogEvery = 20;  // steps between two lines of metrics
-
-class AutocastGuard {
- public:
-  explicit AutocastGuard(bool on) : on_(on), before_(at::autocast::is_autocast_enabled(at::kCPU)) {
-    if (!on_) return;
-    at::autocast::set_autocast_enabled(at::kCPU, true);
-    at::autocast::set_autocast_dtype(at::kCPU, at::kBFloat16);
-  }
-  ~AutocastGuard() {
-    if (!on_) return;
-    at::autocast::clear_cache();
-    at::autocast::set_autocast_enabled(at::kCPU, before_);
-  }
-  AutocastGuard(const AutocastGuard&) = delete;
-  AutocastGuard& operator=(const AutocastGuard&) = delete;
-
- private:
-  bool on_, before_;
-};
 
 std::string format(const char* pattern, double a, double b = 0, double c = 0, double d = 0) {
   char text[128];
@@ -80,13 +57,7 @@ class Loop {
     parts_.optimizer.set_rate(rate);
     const Batch batch = parts_.train.batch(position_.epoch, position_.batch);
     parts_.optimizer.zero_grad();
-    at::Tensor logits;
-    {
-      const AutocastGuard autocast(spec.bfloat16);
-      logits = parts_.forward(batch.inputs).to(at::kFloat);
-    }
-    const at::Tensor loss = at::cross_entropy_loss(logits, batch.targets, {}, at::Reduction::Mean,
-                                                   -100, spec.label_smoothing);
+    const auto [loss, logits] = parts_.objective(batch, position_.epoch, position_.batch);
     const double value = loss.item<double>();
     check_finite(value, "loss");
     loss.backward();

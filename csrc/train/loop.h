@@ -6,6 +6,7 @@
 #include <string>
 
 #include "train/evaluate.h"
+#include "train/objective.h"
 #include "train/optimizer.h"
 #include "train/run_log.h"
 
@@ -23,7 +24,8 @@ struct LoopParts {
   std::string phase;  // "float" or "qat", as the log names it
   PhaseSpec spec;
   int64_t first_step = 0;  // of the log's step count
-  Forward forward;
+  Forward forward;         // of the validation
+  Objective objective;
   std::function<void(bool training)> set_training;
   Optimizer& optimizer;
   BatchSource& train;

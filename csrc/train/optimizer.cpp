@@ -54,15 +54,27 @@ std::unique_ptr<optim::OptimizerParamState> load_adam(const std::string& name,
 
 }  // namespace
 
-Optimizer::Optimizer(const OptimizerSpec& spec, NamedTensors parameters)
+Optimizer::Optimizer(const OptimizerSpec& spec, NamedTensors parameters,
+                     const NamedTensors& learned, const LearnedRecipe& recipe)
     : spec_(spec), parameters_(std::move(parameters)) {
   std::vector<at::Tensor> decayed, plain;
   for (const auto& [name, tensor] : parameters_) {
     (tensor.dim() > 1 ? decayed : plain).push_back(tensor);
   }
+  std::vector<at::Tensor> scales;
+  for (const auto& [name, tensor] : learned) {
+    scales.push_back(tensor);
+    parameters_.emplace_back("quantizer." + name, tensor);
+  }
   std::vector<optim::OptimizerParamGroup> groups;
-  if (!decayed.empty()) groups.emplace_back(decayed, options(spec, spec.weight_decay));
-  if (!plain.empty()) groups.emplace_back(plain, options(spec, 0.0));
+  const auto add = [&](const std::vector<at::Tensor>& tensors, double decay, double factor) {
+    if (tensors.empty()) return;
+    groups.emplace_back(tensors, options(spec, decay));
+    rate_factors_.push_back(factor);
+  };
+  add(decayed, spec.weight_decay, 1.0);
+  add(plain, 0.0, 1.0);
+  add(scales, recipe.weight_decay, recipe.lr);
   if (spec.kind == Kind::sgd) {
     torch_ = std::make_unique<optim::SGD>(std::move(groups), optim::SGDOptions(spec.lr));
   } else if (spec.kind == Kind::adam) {
@@ -73,7 +85,9 @@ Optimizer::Optimizer(const OptimizerSpec& spec, NamedTensors parameters)
 }
 
 void Optimizer::set_rate(double rate) {
-  for (auto& group : torch_->param_groups()) group.options().set_lr(rate);
+  for (size_t i = 0; i < rate_factors_.size(); ++i) {
+    torch_->param_groups()[i].options().set_lr(rate * rate_factors_[i]);
+  }
 }
 
 double Optimizer::clip(double clip_norm) {

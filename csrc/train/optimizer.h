@@ -16,8 +16,10 @@ using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 
 class Optimizer {
  public:
-  // Parameters of rank 0 or 1 (biases, norms) get no weight decay.
-  Optimizer(const OptimizerSpec& spec, NamedTensors parameters);
+  // Parameters of rank 0 or 1 (biases, norms) get no weight decay. learned: scales and zero points,
+  // with a rate and a weight decay of their own; listed as "quantizer.<name>".
+  Optimizer(const OptimizerSpec& spec, NamedTensors parameters, const NamedTensors& learned = {},
+            const LearnedRecipe& recipe = {});
 
   void set_rate(double rate);
   void zero_grad() { torch_->zero_grad(); }
@@ -34,6 +36,7 @@ class Optimizer {
  private:
   OptimizerSpec spec_;
   NamedTensors parameters_;
+  std::vector<double> rate_factors_;  // per group
   std::unique_ptr<torch::optim::Optimizer> torch_;
 };
 

@@ -15,7 +15,7 @@ void calibrate(PreparedModel& prepared, Session& session,
   const at::NoGradGuard no_grad;
   prepared.set_phase(Phase::calibrate);
   session.network->eval();
-  const int64_t batches = std::min(session.job.calibrate_batches, session.train->batches());
+  const int64_t batches = std::min(session.job.calibrate.batches, session.train->batches());
   for (int64_t index = 0; index < batches; ++index) {
     between(index);
     prepared.forward(session.train->batch(0, index).inputs);
@@ -35,6 +35,15 @@ void load_quantized(const std::string& path, Session& session, PreparedModel& pr
   const TensorFile file = load_tensors(path);
   copy_values(with_prefix(file.tensors, "model."), tensors_of(*session.network), path);
   copy_values(with_prefix(file.tensors, "quantizer."), prepared.state(), path);
+}
+
+std::shared_ptr<PreparedModel> open_quantized(const std::string& path, Session& session) {
+  auto prepared = prepare_session(session);
+  prepared->set_phase(Phase::qat);
+  load_quantized(path, session, *prepared);
+  prepared->step(1.0);
+  session.network->eval();
+  return prepared;
 }
 
 VerifyReport verify_on_test(PreparedModel& prepared, const IntegerModel& integer,

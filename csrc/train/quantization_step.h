@@ -21,6 +21,10 @@ void calibrate(PreparedModel& prepared, Session& session,
 void save_quantized(const std::string& path, const Session& session, const PreparedModel& prepared);
 void load_quantized(const std::string& path, Session& session, PreparedModel& prepared);
 
+// The trained model of a finished run in eval(), as it was converted; weights go into
+// session.network.
+std::shared_ptr<PreparedModel> open_quantized(const std::string& path, Session& session);
+
 // Counts differing logits over the whole test data. The model must be in eval().
 VerifyReport verify_on_test(PreparedModel& prepared, const IntegerModel& integer, Session& session);
 

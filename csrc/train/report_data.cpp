@@ -129,6 +129,17 @@ Json figures(const Evaluation& evaluation) {
           {"classes", classes}};
 }
 
+// null: the job has no `adversarial`.
+Json robustness(const Summary& summary) {
+  if (!summary.robustness) return nullptr;
+  const AttackSpec& attack = summary.robustness->attack;
+  return {{"attack", "pgd"},
+          {"epsilon", attack.epsilon},
+          {"steps", attack.steps},
+          {"float_accuracy", summary.robustness->float_accuracy},
+          {"int8_accuracy", summary.robustness->int8_accuracy}};
+}
+
 Json history(const std::string& path) {
   Json rows = Json::array();
   std::ifstream file(path);
@@ -164,6 +175,7 @@ Json report_data(const ReportInputs& inputs) {
            {{"float_bytes", inputs.float_bytes},
             {"int8_bytes", inputs.int8_bytes},
             {"ratio", summary.size_ratio}}},
+          {"robustness", robustness(summary)},
           {"integer_fraction", inputs.integer_fraction},
           {"latency", latency},
           {"layers", layers(inputs)},

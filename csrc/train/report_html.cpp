@@ -66,6 +66,11 @@ std::string overview(const Json& report) {
   };
   pair("Accuracy", "%.4f", report["float"]["accuracy"], report["int8"]["accuracy"]);
   pair("Loss", "%.4f", report["float"]["loss"], report["int8"]["loss"]);
+  if (const Json& robust = report.at("robustness"); robust.is_object()) {
+    const std::string name = "Accuracy under PGD-" + std::to_string(robust["steps"].get<int>()) +
+                             ", epsilon " + number("%.4g", robust["epsilon"]);
+    pair(name.c_str(), "%.4f", robust["float_accuracy"], robust["int8_accuracy"]);
+  }
   pair("File, bytes", "%.0f", size.at("float_bytes"), size.at("int8_bytes"));
   for (const auto& entry : report.at("latency")) {
     const std::string name =

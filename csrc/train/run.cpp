@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <filesystem>
 
+#include "train/calibration.h"
+#include "train/distill.h"
 #include "train/finish.h"
 #include "train/quantization_step.h"
 #include "train/stop_signal.h"
@@ -21,6 +23,7 @@ class Runner {
         state_(resumed ? *resumed : TrainingState{}),
         log_(folder.path, state_.log) {
     log_.console.line((resumed ? "resuming " : "run folder ") + folder_.path);
+    if (job.distill) check_distillation(session_);
     if (!resumed) return;
     copy_values(state_.model, tensors_of(*session_.network), folder_.latest());
     // Last of all: initialising the network drew random numbers too.
@@ -28,8 +31,13 @@ class Runner {
     generator.set_state(state_.generator);
   }
 
+  void run_float() {
+    if (state_.stage != Stage::floating) return;
+    session_.job.weights.empty() ? train_float() : load_float();
+  }
+
   Summary run() {
-    if (state_.stage == Stage::floating) train_float();
+    run_float();
     prepared_ = prepare_session(session_);
     if (state_.stage == Stage::quantize) quantize();
     if (state_.stage == Stage::qat) train_qat();
@@ -43,6 +51,7 @@ class Runner {
         .spec = spec,
         .first_step = 0,
         .forward = [this](const at::Tensor& x) { return session_.network->forward(x); },
+        .objective = {},
         .set_training = [this](bool on) { session_.network->train(on); },
         .optimizer = optimizer,
         .train = *session_.train,
@@ -58,6 +67,43 @@ class Runner {
               checkpoint(&optimizer);
             },
     };
+  }
+
+  ObjectiveParts objective(const PhaseSpec& spec, bool attacked) const {
+    ObjectiveParts parts;
+    parts.phase = spec;
+    parts.forward = [this](const at::Tensor& x) {
+      return ModelOutputs{session_.network->forward(x), {}};
+    };
+    parts.set_training = [this](bool on) { session_.network->train(on); };
+    parts.parameters = session_.network->parameters();
+    if (attacked) {
+      const AdversarialSpec& adversarial = *session_.job.adversarial;
+      parts.attack = Attack{adversarial.attack, input_bounds(session_.data),
+                            static_cast<uint64_t>(session_.job.seed)};
+      parts.attack_weight = adversarial.weight;
+    }
+    return parts;
+  }
+
+  ObjectiveParts quantized_objective() const {
+    const auto& distill = session_.job.distill;
+    const auto& adversarial = session_.job.adversarial;
+    ObjectiveParts parts =
+        objective(session_.job.qat, adversarial.has_value() && adversarial->in_qat);
+    parts.forward = [this](const at::Tensor& x) { return ModelOutputs{prepared_->forward(x), {}}; };
+    if (session_.job.recipe.oscillation.damping > 0.0) {
+      parts.penalty = [this] { return prepared_->oscillation_loss(); };
+    }
+    if (!distill) return parts;
+    parts.distill = distill;
+    parts.teacher = std::make_shared<Teacher>(session_, folder_.float_model());
+    if (distill->features.empty()) return parts;
+    parts.forward = [this, sites = sites_of(*distill)](const at::Tensor& x) {
+      const TappedOutputs all = prepared_->forward_with_taps({x}, sites);
+      return ModelOutputs{all.outputs.at(0), all.taps};
+    };
+    return parts;
   }
 
   void checkpoint(const Optimizer* optimizer) {
@@ -76,10 +122,21 @@ class Runner {
     if (stop_requested()) throw Stopped{stop_requested()};
   }
 
+  void load_float() {
+    const std::string& path = session_.job.weights;
+    copy_values(load_tensors(path).tensors, tensors_of(*session_.network), path);
+    save_tensors(folder_.float_model(), tensors_of(*session_.network), {{"format", "pt"}});
+    log_.console.line("float: starting from " + path);
+    enter(Stage::quantize);
+  }
+
   void train_float() {
     Optimizer optimizer(session_.job.floating.optimizer, parameters_of(*session_.network));
     optimizer.load(state_.optimizer);
     LoopParts loop = parts("float", session_.job.floating, optimizer);
+    const auto& adversarial = session_.job.adversarial;
+    loop.objective = make_objective(
+        objective(session_.job.floating, adversarial.has_value() && adversarial->in_float));
     loop.keep_best = [this] {
       save_tensors(folder_.float_model(), tensors_of(*session_.network), {{"format", "pt"}});
     };
@@ -90,27 +147,35 @@ class Runner {
   }
 
   void quantize() {
-    const int64_t batches = session_.job.calibrate_batches;
-    calibrate(*prepared_, session_, [&](int64_t batch) {
+    const int64_t batches = session_.job.calibrate.batches;
+    calibrate_with_steps(*prepared_, session_, log_, [&](int64_t batch) {
       if (stop_requested()) throw Stopped{stop_requested()};
       log_.console.bar("calibrate", batch, batches, "");
     });
-    log_.console.line("calibrate: ranges observed on " + std::to_string(batches) + " batches");
     enter(Stage::qat);
   }
 
   void train_qat() {
     prepared_->set_phase(Phase::qat);
     copy_values(state_.quantizer, prepared_->state(), folder_.latest());
-    Optimizer optimizer(session_.job.qat.optimizer, parameters_of(*session_.network));
+    Optimizer optimizer(session_.job.qat.optimizer, parameters_of(*session_.network),
+                        prepared_->parameters(), session_.job.recipe.learned);
     optimizer.load(state_.optimizer);
     LoopParts loop = parts("qat", session_.job.qat, optimizer);
     loop.first_step = session_.job.floating.epochs * session_.train->batches();
     loop.forward = [this](const at::Tensor& x) { return prepared_->forward(x); };
+    loop.objective = make_objective(quantized_objective());
     loop.schedule = [this](double fraction) { prepared_->step(fraction); };
-    loop.counts = [this] { return prepared_->batch_norm_frozen() && prepared_->ranges_frozen(); };
+    loop.counts = [this] {
+      return prepared_->batch_norm_frozen() && prepared_->ranges_frozen() &&
+             prepared_->fully_quantized();
+    };
     loop.keep_best = [this] { save_quantized(folder_.best_qat(), session_, *prepared_); };
-    run_loop(loop, state_.position);
+    if (session_.job.qat.epochs > 0) {
+      run_loop(loop, state_.position);
+    } else {
+      loop.keep_best();
+    }
     enter(Stage::finish);
   }
 
@@ -132,12 +197,22 @@ class Runner {
 }  // namespace
 
 std::string Summary::line() const {
-  char text[160];
-  std::snprintf(text, sizeof text,
-                "float_accuracy=%.4f int8_accuracy=%.4f differing_logits=%lld/%lld size_ratio=%.4f",
-                float_accuracy, int8_accuracy, static_cast<long long>(differing),
-                static_cast<long long>(logits), size_ratio);
+  char text[256];
+  int size = std::snprintf(
+      text, sizeof text,
+      "float_accuracy=%.4f int8_accuracy=%.4f differing_logits=%lld/%lld size_ratio=%.4f",
+      float_accuracy, int8_accuracy, static_cast<long long>(differing),
+      static_cast<long long>(logits), size_ratio);
+  if (robustness) {
+    std::snprintf(text + size, sizeof text - static_cast<size_t>(size),
+                  " float_robust_accuracy=%.4f int8_robust_accuracy=%.4f",
+                  robustness->float_accuracy, robustness->int8_accuracy);
+  }
   return text;
+}
+
+void run_float_phase(const Job& job, const RunFolder& folder) {
+  Runner(job, folder, nullptr).run_float();
 }
 
 Summary run_job(const Job& job, const RunFolder& folder) {

@@ -15,8 +15,8 @@ struct DtypeName {
   at::ScalarType type;
   const char* name;
 };
-constexpr DtypeName kDtypes[] = {
-    {at::kFloat, "F32"}, {at::kLong, "I64"}, {at::kByte, "U8"}, {at::kBool, "BOOL"}};
+constexpr DtypeName kDtypes[] = {{at::kDouble, "F64"}, {at::kFloat, "F32"}, {at::kLong, "I64"},
+                                 {at::kChar, "I8"},    {at::kByte, "U8"},   {at::kBool, "BOOL"}};
 
 }  // namespace
 
@@ -49,7 +49,8 @@ TensorFile load_tensors(const std::string& path) {
       if (entry.dtype == known.name) dtype = &known;
     }
     if (!dtype)
-      throw Error(path + ": " + name + ": expected F32, I64, U8 or BOOL, found " + entry.dtype);
+      throw Error(path + ": " + name + ": expected F64, F32, I64, I8, U8 or BOOL, found " +
+                  entry.dtype);
     const at::Tensor tensor = at::empty(entry.shape, at::TensorOptions().dtype(dtype->type));
     std::memcpy(tensor.mutable_data_ptr(), entry.bytes.data(), entry.bytes.size());
     result.tensors.emplace_back(name, tensor);

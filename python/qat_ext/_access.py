@@ -55,13 +55,26 @@ class ModelAccess:
         self._examples.append(structure)
         return tensors
 
-    def run(self, core: _C.PreparedModel, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """One forward through the engine with the user's own arguments and result."""
+    def run(
+        self,
+        core: _C.PreparedModel,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        taps: dict[str, torch.Tensor | None],
+    ) -> Any:
+        """One forward through the engine with the user's own arguments and result.
+
+        The values at the sites that `taps` names are put into it.
+        """
         tensors, structure = self.take_apart(args, kwargs)
         with self._lock:  # threads take turns: a forward moves ranges and fixes parameters
             outer, self._live = self._live, structure
             try:
-                outputs = core.forward(tensors)
+                if taps:
+                    outputs, values = core.forward_with_taps(tensors, list(taps))
+                    taps.update(zip(taps, values, strict=True))
+                else:
+                    outputs = core.forward(tensors)
                 assert self._output is not None  # the engine calls forward() below
                 return self._output.rebuild(outputs)
             finally:

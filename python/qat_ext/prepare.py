@@ -34,18 +34,25 @@ def as_call(example: Example, place: str) -> tuple[tuple[Any, ...], dict[str, An
 
 
 class QuantizerState(nn.Module):
-    """One level of the tree of quantizers. Its buffers are the engine's own tensors.
+    """One level of the tree of quantizers. Its buffers and parameters are the engine's own tensors.
 
     Moving or casting the model leaves them alone, and loading a state dict always writes into
     them (also with ``assign=True``): a buffer put in their place would be unknown to the engine.
     """
 
     def place(self, path: str, tensor: torch.Tensor) -> None:
-        """Registers `tensor` as the buffer `path`, dotted, making the levels on the way."""
+        """Registers `tensor` as the buffer or, where it is learned, the parameter `path`, dotted,
+        making the levels on the way."""
         head, dot, rest = path.partition(".")
         if not dot:
             # Not register_buffer: sites may be named like a method of nn.Module ("type", "half").
-            self._buffers[head] = tensor
+            if tensor.requires_grad:
+                # What makes isinstance(tensor, nn.Parameter) true: a new Parameter would be another
+                # tensor than the engine's, and its gradient would stay empty.
+                tensor._is_param = True
+                self._parameters[head] = cast(nn.Parameter, tensor)
+            else:
+                self._buffers[head] = tensor
             return
         if head not in self._modules:
             self._modules[head] = QuantizerState()
@@ -94,6 +101,7 @@ class PreparedModule(nn.Module):
         self.quantizers = QuantizerState()
         for name, tensor in self._core.state():
             self.quantizers.place(name, tensor)
+        self._taps: dict[str, torch.Tensor | None] = {}
         self.training = model.training
         for module in self.quantizers.modules():
             module.training = model.training
@@ -111,7 +119,7 @@ class PreparedModule(nn.Module):
 
     def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         self._access.model = self.model
-        return self._access.run(self._core, args, kwargs)
+        return self._access.run(self._core, args, kwargs, self._taps)
 
     @property
     def phase(self) -> Phase:
@@ -124,6 +132,10 @@ class PreparedModule(nn.Module):
         if phase not in known:
             raise _C.Error(f"phase: expected one of {', '.join(known)}, got {phase!r}")
         self._core.phase = known[phase]
+
+    def sites(self) -> list[str]:
+        """Names of the operators whose results depend on the inputs, in the forward's order."""
+        return self._core.sites()
 
     def plan(self) -> str:
         """See :func:`plan`."""
@@ -141,8 +153,11 @@ class PreparedModule(nn.Module):
         copied = PreparedModule(
             copy.deepcopy(self.model, memo), self._examples, self._core.recipe()
         )
-        for (_, theirs), (_, ours) in zip(copied._core.state(), self._core.state(), strict=True):
-            theirs.copy_(ours)
+        with torch.no_grad():
+            for (_, theirs), (_, ours) in zip(
+                copied._core.state(), self._core.state(), strict=True
+            ):
+                theirs.copy_(ours)
         copied.training = self.training
         memo[id(self)] = copied
         return copied
@@ -223,6 +238,40 @@ def plan(qmodel: nn.Module) -> str:
     return _checked(qmodel, "plan").plan()
 
 
+def activation_ranges(
+    qmodel: nn.Module, inputs: Example
+) -> dict[str, tuple[torch.Tensor, torch.Tensor]]:
+    """The float model's smallest and largest value per channel at each site, on one batch.
+
+    Channels whose ranges differ by orders of magnitude are what one scale per tensor serves badly.
+
+    Args:
+        qmodel: a model made by :func:`prepare`, in ``eval()``.
+        inputs: a batch, like an example of :func:`prepare`.
+
+    Returns:
+        {site: (min, max)}, float32[C] each, in the order of the forward. Channels are axis 1 of
+        tensors of rank 4 and 5 and the last axis of others. Values that are not finite do not
+        count; a channel without any other has the range 0 to 0.
+
+    Raises:
+        Error: when the model is in training mode or was not made by :func:`prepare`.
+
+    >>> import torch, qat_ext
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 2, bias=False), torch.nn.ReLU())
+    >>> model[0].weight.data = torch.tensor([[1.0, 0.0], [0.0, 100.0]])
+    >>> qmodel = qat_ext.prepare(model, torch.ones(1, 2)).eval()
+    >>> low, high = qat_ext.activation_ranges(qmodel, torch.tensor([[1.0, 2.0], [-3.0, 4.0]]))["0"]
+    >>> low.tolist(), high.tolist()
+    ([-3.0, 200.0], [1.0, 400.0])
+    """
+    prepared = _checked(qmodel, "activation_ranges")
+    tensors, _ = prepared._access.take_apart(*as_call(inputs, "activation_ranges: inputs"))
+    prepared._access.model = prepared.model
+    found = prepared._core.activation_ranges(tensors)
+    return {site: (low, high) for site, low, high in found}
+
+
 @contextlib.contextmanager
 def calibrate(qmodel: nn.Module) -> Iterator[None]:
     """Inside, forwards observe ranges and quantize nothing; afterwards the phase is ``qat``.
@@ -241,9 +290,57 @@ def calibrate(qmodel: nn.Module) -> Iterator[None]:
 
 
 def step(qmodel: nn.Module, fraction: float) -> None:
-    """Applies the recipe's freeze schedule at `fraction` of the quantization-aware training.
+    """Applies the recipe's schedule at `fraction` of the quantization-aware training.
 
-    0 is its start and 1 its end, where batch norm and ranges are both frozen. Nothing is ever
-    un-frozen. Raises :class:`Error` for a fraction outside 0 to 1.
+    Which sites compute in integers (``schedule.start``, ``start`` of a rule), with how many bits
+    (``schedule.stages``), what is frozen (``freeze``), and the weight of :func:`oscillation_loss`.
+    The schedule never goes back: a smaller fraction than before changes nothing.
+
+    Args:
+        qmodel: a model made by :func:`prepare`.
+        fraction: from 0, the start, to 1, the end, where batch norm and ranges are both frozen. In
+            a loop of n steps, ``i / n`` before step i from 0 to n - 1, and 1 behind the last.
+
+    Raises:
+        Error: when the fraction is outside 0 to 1.
+
+    >>> import torch, qat_ext
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 2))
+    >>> qmodel = qat_ext.prepare(model, torch.ones(1, 2), {"schedule": {"start": 0.5}})
+    >>> for i in range(4):
+    ...     qat_ext.step(qmodel, i / 4)  # from i = 2 on, the layer computes in integers
+    ...     _ = qmodel(torch.randn(8, 2))
+    >>> qat_ext.step(qmodel, 1)
+    >>> float(qmodel.quantizers.schedule.fraction)
+    1.0
     """
     _checked(qmodel, "step")._core.step(fraction)
+
+
+def oscillation_loss(qmodel: nn.Module) -> torch.Tensor:
+    """What ``recipe.oscillation.damping`` adds to the loss of the latest training forward.
+
+    ``damping * (1 - cos(pi * fraction)) / 2`` times the sum over all quantized weights of the
+    squared distance from the value of their code, with the fraction of :func:`step`. Weights beyond
+    the last code do not count. Codes and scales are constants: the gradient is the weights' alone.
+
+    Args:
+        qmodel: a model made by :func:`prepare`, after a forward in ``train()``.
+
+    Returns:
+        float32, 0-d; 0 where the recipe has no damping.
+
+    Raises:
+        Error: when no training forward has run since :func:`prepare`.
+
+    >>> import torch, qat_ext
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 1, bias=False))
+    >>> model[0].weight.data = torch.tensor([[0.7, 0.26]])  # codes of 4 bits: 7 and rne(2.6) = 3
+    >>> recipe = {"weights": {"bits": 4}, "oscillation": {"damping": 1.0}}
+    >>> qmodel = qat_ext.prepare(model, torch.ones(1, 2), recipe)
+    >>> qat_ext.step(qmodel, 1)
+    >>> loss = qmodel(torch.ones(1, 2)).sum() + qat_ext.oscillation_loss(qmodel)
+    >>> round(qat_ext.oscillation_loss(qmodel).item(), 6)  # (0.3 - 0.26) squared
+    0.0016
+    """
+    return _checked(qmodel, "oscillation_loss")._core.oscillation_loss()

@@ -98,8 +98,9 @@ def entries(t: Tensors) -> list[Entry]:
     batch_norm = t.multiplier, t.bias, t.multiplier
     codes = ops.quantize(t.x, *tensor[0], **tensor[1])
 
-    def chain_backward() -> object:
+    def chain_backward(learned: bool = False) -> object:
         flags = CHAIN | LEVELS | {"through_statistics": True, "residual_grad": False}
+        flags |= {"learned": learned}
         return ops.bn_act_quantize_backward(t.grad, *chain, t.scale, t.zero, *batch_norm, **flags)
 
     per_tensor, per_channel = aten_fake_quantize(t), aten_per_channel(t)
@@ -149,6 +150,7 @@ def entries(t: Tensors) -> list[Entry]:
             5,
         ),
         Entry("bn_act_quantize_backward", chain_backward, 20),
+        Entry("bn_act_quantize_backward learned", lambda: chain_backward(learned=True), 20),
     ]
 
 

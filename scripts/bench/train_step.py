@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""One training step: float32, bfloat16 autocast, torch.ao's fused QAT and qat_ext, interleaved.
+"""One training step: float32, bfloat16, torch.compile, torch.ao, torchao and qat_ext, interleaved.
 
-Validates first (qat_ext's int8 model equals its eval() bit for bit, every convolution and linear
-layer ran in integers), then times all variants in turn in one process; the ratio is that of each
-round to its float32 channels-last step. Memory is measured in a process of its own per variant.
+Every row is validated before it is timed: its first logits against float32's, finite gradients;
+for qat_ext also the bits of the converted model and, counted by the profiler, that every
+convolution and linear layer ran in integers. Rows take turns within one process; a ratio is that of
+each round to its float32 channels-last step. Memory is measured in a process of its own per row.
 The allocator keeps freed memory on all sides unless --default-allocator is given: with glibc's
-defaults each step faults its activations in anew.
+defaults each step faults its activations in anew. A peer that is missing is named.
 
-    scripts/bench/train_step.py --model resnet18 --batch 16 --size 112 --json out.json
+    scripts/bench/train_step.py --model resnet18 mobilenet_v2 --batch 16 32 --folder figures
 """
 
 import argparse
-import copy
 import itertools
 import json
 import os
@@ -19,79 +19,18 @@ import statistics
 import subprocess
 import sys
 import time
-import weakref
 from collections.abc import Callable
-from typing import cast
+from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import torch
+from contenders import BASE, MODELS, VARIANTS, Missing, build, float_model, is_ours
 from machine import keep_memory, machine
-from models import torchvision_models
+from proof import Invalid, check_integers, check_loss
+from step_memory import peak_mib, saved_mib
 from torch import nn
-
-VARIANTS = (
-    "fp32",  # channels-last, what the ratios refer to
-    "fp32 contiguous",
-    "bf16 autocast",
-    "torch.ao",
-    "qat_ext",
-    "qat_ext int16",
-    "qat_ext float16 saved",
-    "qat_ext int16 recompute",
-)
-NUMERICS = {
-    "qat_ext": {},
-    "qat_ext int16": {"backward": "int16"},
-    "qat_ext float16 saved": {"save": "float16"},
-    "qat_ext int16 recompute": {"backward": "int16", "save": "recompute"},
-}
-MODELS = (
-    "resnet18",
-    "mobilenet_v2",
-    "resnet50",
-    "mobilenet_v3_large",
-    "efficientnet_b0",
-    "vit_small",
-)
-
-
-def float_model(name: str, size: int) -> nn.Module:
-    models = torchvision_models()
-    torch.manual_seed(0)
-    if name != "vit_small":
-        return cast(nn.Module, getattr(models, name)())
-    return models.VisionTransformer(
-        image_size=size, patch_size=16, num_layers=6, num_heads=6, hidden_dim=384, mlp_dim=1536
-    )
-
-
-def has_torch_ao(name: str) -> bool:
-    """torch.ao needs a model that was rewritten for it."""
-    return hasattr(torchvision_models().quantization, name)
-
-
-def build(variant: str, name: str, example: torch.Tensor) -> nn.Module:
-    models = torchvision_models()
-    torch.manual_seed(0)
-    if variant == "torch.ao":
-        from torch.ao.quantization import get_default_qat_qconfig, prepare_qat
-
-        model = getattr(models.quantization, name)(quantize=False).train()
-        model.fuse_model(is_qat=True)
-        model.qconfig = get_default_qat_qconfig("x86")
-        prepare_qat(model, inplace=True)
-        return model.to(memory_format=torch.channels_last)
-    model = float_model(name, example.shape[-1])
-    if variant == "fp32 contiguous":
-        return model.train()
-    model = model.to(memory_format=torch.channels_last)
-    if not variant.startswith("qat_ext"):
-        return model.train()
-    import qat_ext as qat
-
-    return qat.prepare(model, example, recipe={"numerics": NUMERICS[variant]}).train()
-
 
 PHASES = ("forward", "backward", "optimizer")
 
@@ -102,8 +41,6 @@ def stepper(
     """A training step that returns the seconds of its phases."""
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
     narrow = variant == "bf16 autocast"
-    if variant == "fp32 contiguous":
-        inputs = inputs.contiguous()
 
     def step() -> list[float]:
         times = [time.perf_counter()]
@@ -120,149 +57,164 @@ def stepper(
     return step
 
 
-def validate(model: nn.Module, inputs: torch.Tensor) -> None:
-    import qat_ext as qat
-
-    copied = copy.deepcopy(model).eval()
-    int8 = qat.convert(copied)
-    with torch.no_grad():
-        differing = int((copied(inputs) != int8(inputs)).sum())
-    fraction = int8.integer_fraction()
-    if differing or fraction < 1.0:
-        sys.exit(f"invalid: {differing} logits differ, integer fraction {fraction}")
-    print(f"validated: 0 of {1000 * len(inputs)} logits differ, integer fraction {fraction}")
+def data(variant: str, batch: int, size: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same images for every row, in the layout of its weights."""
+    generator = torch.Generator().manual_seed(1)
+    inputs = torch.randn(batch, 3, size, size, generator=generator)
+    labels = torch.randint(0, 1000, (batch,), generator=generator)
+    if variant != "fp32":
+        inputs = inputs.to(memory_format=torch.channels_last)
+    return inputs, labels
 
 
-def data(arguments: argparse.Namespace) -> tuple[torch.Tensor, torch.Tensor]:
-    torch.manual_seed(1)
-    inputs = torch.randn(arguments.batch, 3, arguments.size, arguments.size)
-    labels = torch.randint(0, 1000, (arguments.batch,))
-    return inputs.to(memory_format=torch.channels_last), labels
-
-
-def resident(field: str) -> float:
-    """VmRSS or VmHWM of this process in MiB."""
-    with open("/proc/self/status", encoding="ascii") as status:
-        for line in status:
-            if line.startswith(field + ":"):
-                return int(line.split()[1]) / 1024
-    raise RuntimeError(f"no {field}")
-
-
-def measure_memory(arguments: argparse.Namespace) -> None:
-    """Peak resident memory of the third step above what the process held before the model."""
-    inputs, labels = data(arguments)
-    before = resident("VmRSS")
+def measure_memory(arguments: argparse.Namespace, name: str, batch: int) -> None:
+    """Prints one row's memory as JSON."""
     variant = arguments.memory_of
-    step = stepper(variant, build(variant, arguments.model, inputs), inputs, labels)
-    step(), step()
-    with open("/proc/self/clear_refs", "w", encoding="ascii") as peak:
-        peak.write("5")
-    step()
-    peak_mib = resident("VmHWM") - before
-    model = build(variant, arguments.model, inputs)
-    print(json.dumps({"peak_mib": peak_mib, "saved_mib": saved_mib(variant, model, inputs)}))
+    inputs, labels = data(variant, batch, arguments.size)
+    peak = peak_mib(lambda: stepper(variant, build(variant, name, inputs), inputs, labels))
+    saved = None
+    if variant != "torch.compile":  # its saved tensors are not the graph's
+        narrow = variant == "bf16 autocast"
+        saved = round(saved_mib(build(variant, name, inputs), inputs, narrow), 1)
+    print(json.dumps({"peak_mib": round(peak, 1), "saved_mib": saved}))
 
 
-class Packed:
-    """What the graph holds instead of a saved tensor, as long as the node lives."""
-
-    def __init__(self, tensor: torch.Tensor) -> None:
-        self.tensor = tensor
-
-
-def saved_mib(variant: str, model: nn.Module, inputs: torch.Tensor) -> float:
-    """Distinct memory that a forward keeps for backward, less parameters and inputs."""
-    alive: weakref.WeakSet[Packed] = weakref.WeakSet()
-
-    def pack(tensor: torch.Tensor) -> Packed:
-        packed = Packed(tensor)
-        alive.add(packed)
-        return packed
-
-    with (
-        torch.autocast("cpu", dtype=torch.bfloat16, enabled=variant == "bf16 autocast"),
-        torch.autograd.graph.saved_tensors_hooks(pack, lambda packed: packed.tensor),
-    ):
-        output = model(inputs)
-    storages = [packed.tensor.untyped_storage() for packed in alive]
-    sizes = {storage.data_ptr(): storage.nbytes() for storage in storages}
-    owned = {tensor.untyped_storage().data_ptr() for tensor in (*model.parameters(), inputs)}
-    del output
-    return sum(size for address, size in sizes.items() if address not in owned) / 2**20
+def this_script(arguments: argparse.Namespace, name: str, batch: int) -> list[str]:
+    """The command line that runs this script for one model and batch size."""
+    command = [sys.executable, __file__, "--model", name, "--batch", str(batch)]
+    command += ["--size", str(arguments.size), "--threads", str(arguments.threads)]
+    command += ["--rounds", str(arguments.rounds), "--variants", *arguments.variants]
+    command += ["--default-allocator"] * arguments.default_allocator
+    command += [] if arguments.memory else ["--no-memory"]
+    return command + (["--folder", str(arguments.folder)] if arguments.folder else [])
 
 
-def memory(variant: str, arguments: argparse.Namespace) -> dict[str, float]:
-    command = [sys.executable, __file__, "--memory-of", variant, "--model", arguments.model]
-    command += ["--batch", str(arguments.batch), "--size", str(arguments.size)]
-    command += ["--threads", str(arguments.threads)]
+def memory(variant: str, arguments: argparse.Namespace, name: str, batch: int) -> dict[str, Any]:
+    """One row's memory, from a process of its own."""
+    command = [*this_script(arguments, name, batch), "--memory-of", variant]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
-    found: dict[str, float] = json.loads(result.stdout.splitlines()[-1])
-    return {name: round(mib, 1) for name, mib in found.items()}
+    found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    return found
+
+
+Steps = dict[str, Callable[[], list[float]]]
+
+
+def validated(
+    arguments: argparse.Namespace, name: str, batch: int
+) -> tuple[Steps, dict[str, Any], dict[str, str]]:
+    """(steps by row, what was proved of it, why other rows are missing)."""
+    steps: Steps = {}
+    proofs: dict[str, Any] = {}
+    left_out: dict[str, str] = {}
+    plain = float_model(name, arguments.size).train()
+    inputs, _ = data("fp32", batch, arguments.size)
+    with torch.no_grad():
+        expected = plain(inputs)
+    for variant in VARIANTS:
+        if variant not in (BASE, *arguments.variants):
+            continue
+        inputs, labels = data(variant, batch, arguments.size)
+        try:
+            model = build(variant, name, inputs)
+        except Missing as reason:
+            left_out[variant] = str(reason)
+            print(f"left out: {variant}: {reason}")
+            continue
+        proof: dict[str, Any] = {
+            "logits_error": round(check_loss(variant, model, inputs, labels, expected), 5)
+        }
+        step = stepper(variant, model, inputs, labels)
+        for _ in range(3):
+            step()
+        if is_ours(variant):
+            proof |= check_integers(variant, model, plain, inputs)
+        print(f"validated: {variant}: {proof}", flush=True)
+        steps[variant], proofs[variant] = step, proof
+    return steps, proofs, left_out
+
+
+def timed(steps: Steps, rounds: int) -> dict[str, list[list[float]]]:
+    """Seconds of every phase by row and round; each round begins with another row."""
+    times: dict[str, list[list[float]]] = {variant: [] for variant in steps}
+    order = list(steps)
+    for _ in range(rounds):
+        for variant in order:
+            times[variant].append(steps[variant]())
+        order = order[1:] + order[:1]
+    return times
+
+
+def row_of(times: list[list[float]], base: list[list[float]]) -> dict[str, Any]:
+    """Medians in milliseconds, and of the ratio of each round."""
+    whole = [sum(step) for step in times]
+    ratios = [own / sum(other) for own, other in zip(whole, base, strict=True)]
+    row = {
+        "milliseconds": round(statistics.median(whole) * 1e3, 1),
+        "ratio": round(statistics.median(ratios), 3),
+    }
+    phases = zip(PHASES, zip(*times, strict=True), strict=True)
+    return row | {phase: round(statistics.median(each) * 1e3, 1) for phase, each in phases}
+
+
+def measure(arguments: argparse.Namespace, name: str, batch: int) -> None:
+    """One model at one batch size: validates, times, prints and writes."""
+    steps, proofs, left_out = validated(arguments, name, batch)
+    timed(steps, 2)  # torch.compile compiles again after other rows' global state has changed
+    times = timed(steps, arguments.rounds)
+    figures: dict[str, Any] = {"model": name, "batch": batch, "size": arguments.size}
+    figures |= {"threads": arguments.threads, "rounds": arguments.rounds}
+    figures["allocator"] = "default" if arguments.default_allocator else "keeps memory"
+    figures |= machine()
+    figures |= {"proofs": proofs, "left_out": left_out, "rows": {}}
+    print(", ".join(f"{key} {figures[key]}" for key in ("machine", "capability", "torch")))
+    for variant in steps:
+        row = row_of(times[variant], times[BASE])
+        if arguments.memory:
+            row |= memory(variant, arguments, name, batch)
+        figures["rows"][variant] = row
+        print(f"{name} batch {batch} {variant}: {row}", flush=True)
+    if arguments.folder:
+        arguments.folder.mkdir(parents=True, exist_ok=True)
+        path = arguments.folder / f"{name}_b{batch}_{arguments.size}px.json"
+        path.write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
 
 
 def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", default="resnet18", choices=MODELS)
-    parser.add_argument("--batch", type=int, default=16)
+    """The command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--model", nargs="+", default=["resnet18"], choices=MODELS)
+    parser.add_argument("--batch", nargs="+", type=int, default=[16])
     parser.add_argument("--size", type=int, default=112)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=VARIANTS)
     parser.add_argument("--default-allocator", action="store_true")
-    parser.add_argument("--json", help="also write the figures to this file")
+    parser.add_argument("--no-memory", dest="memory", action="store_false")
+    parser.add_argument("--folder", type=Path, help="writes MODEL_bBATCH_SIZEpx.json there")
     parser.add_argument("--memory-of", choices=VARIANTS, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 
 def main() -> None:
+    """Several models or batch sizes run in a process each, so that none inherits memory."""
     arguments = parse()
     if not arguments.default_allocator:
         keep_memory()
     torch.set_num_threads(arguments.threads)
+    runs = list(itertools.product(arguments.model, arguments.batch))
     if arguments.memory_of:
-        measure_memory(arguments)
+        measure_memory(arguments, *runs[0])
         return
-    inputs, labels = data(arguments)
-    variants = [
-        variant
-        for variant in VARIANTS
-        if variant in ("fp32", *arguments.variants)
-        and (variant != "torch.ao" or has_torch_ao(arguments.model))
-    ]
-    models = {variant: build(variant, arguments.model, inputs) for variant in variants}
-    steps = {name: stepper(name, model, inputs, labels) for name, model in models.items()}
-    for step in steps.values():
-        step(), step(), step()
-    for variant in variants:
-        if variant.startswith("qat_ext"):
-            validate(models[variant], inputs)
-    times: dict[str, list[list[float]]] = {variant: [] for variant in variants}
-    for _ in range(arguments.rounds):
-        for variant, step in steps.items():
-            times[variant].append(step())
-    figures: dict[str, object] = {
-        "model": arguments.model,
-        "batch": arguments.batch,
-        "size": arguments.size,
-        "threads": arguments.threads,
-        "allocator": "default" if arguments.default_allocator else "keeps memory",
-    }
-    figures |= machine()
-    base = [sum(step) for step in times["fp32"]]
-    for variant in variants:
-        whole = [sum(step) for step in times[variant]]
-        ratios = [own / float_step for own, float_step in zip(whole, base, strict=True)]
-        phases = zip(PHASES, zip(*times[variant], strict=True), strict=True)
-        figures[variant] = row = {
-            "milliseconds": round(statistics.median(whole) * 1e3, 1),
-            "ratio": round(statistics.median(ratios), 3),
-        } | {phase: round(statistics.median(each) * 1e3, 1) for phase, each in phases}
-        row |= memory(variant, arguments)
-        print(f"{arguments.model} batch {arguments.batch} {variant}: {row}")
-    if arguments.json:
-        with open(arguments.json, "w", encoding="utf-8") as file:
-            json.dump(figures, file, indent=2)
+    if len(runs) == 1:
+        try:
+            measure(arguments, *runs[0])
+        except Invalid as reason:
+            sys.exit(f"invalid: {reason}")
+        return
+    for name, batch in runs:
+        if subprocess.run(this_script(arguments, name, batch), check=False).returncode:
+            print(f"no figures: {name} batch {batch}")
 
 
 if __name__ == "__main__":

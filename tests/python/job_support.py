@@ -8,6 +8,7 @@ import re
 import shutil
 import struct
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,6 +41,22 @@ def qat(
     return subprocess.run(
         command, cwd=cwd, capture_output=True, text=True, timeout=300, check=False
     )
+
+
+def stop_when(job: Path, run: str, rows: int, number: int, *overrides: str) -> None:
+    """Trains until metrics.jsonl has `rows` lines, then sends the signal and awaits the end."""
+    process = subprocess.Popen(
+        [str(QAT), "train", job.name, f"run={run}", *overrides],
+        cwd=job.parent,
+        stdout=subprocess.DEVNULL,
+    )
+    metrics = job.parent / run / "metrics.jsonl"
+    deadline = time.monotonic() + 120
+    while not (metrics.exists() and len(metrics.read_text().splitlines()) >= rows):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.002)
+    process.send_signal(number)
+    assert process.wait(timeout=60) == 128 + number
 
 
 def fails(result: subprocess.CompletedProcess[str], code: int, message: str) -> None:

@@ -7,7 +7,16 @@ import pytest
 import qat_ext
 import torch
 
-MODULES = ["qat_ext.ops.quantize", "qat_ext.ops.ranges", "qat_ext.ops.integer", "qat_ext.ops.chain"]
+MODULES = [
+    "qat_ext.adversarial",
+    "qat_ext.distillation",
+    "qat_ext.ops.quantize",
+    "qat_ext.ops.ranges",
+    "qat_ext.ops.integer",
+    "qat_ext.ops.chain",
+    "qat_ext.prepare",
+    "qat_ext.ptq",
+]
 
 
 @pytest.mark.parametrize("name", MODULES)

@@ -46,8 +46,8 @@ def test_what_is_no_job_and_no_run(job: Path) -> None:
 
 USAGE = {
     "": "a command is needed; see 'qat --help'",
-    "fly": "unknown command 'fly'; the commands are train, resume, evaluate, verify, inspect, "
-    "plan, bench; see 'qat --help'",
+    "fly": "unknown command 'fly'; the commands are train, calibrate, resume, evaluate, verify, "
+    "inspect, plan, sensitivity, search, bench; see 'qat --help'",
     "trian job.yaml": "unknown command 'trian'; did you mean 'train'?; see 'qat --help'",
     "train": "JOB is required; see 'qat train --help'",
     "verify a b": "The following argument was not expected: b; see 'qat verify --help'",

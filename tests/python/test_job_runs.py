@@ -3,8 +3,6 @@
 import json
 import shutil
 import signal
-import subprocess
-import time
 import xml.etree.ElementTree as ElementTree
 from html.parser import HTMLParser
 from pathlib import Path
@@ -12,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from job_support import (
-    QAT,
     change_tensor,
     fails,
     images_with_bars,
     last_line,
     needs_qat,
     qat,
+    stop_when,
     write_idx,
     write_job,
 )
@@ -32,20 +30,6 @@ def job(tmp_path: Path) -> Path:
     return write_job(tmp_path)
 
 
-def _stop_when(job: Path, run: str, rows: int, number: int) -> None:
-    """Trains until metrics.jsonl has `rows` lines, then sends the signal and awaits the end."""
-    process = subprocess.Popen(
-        [str(QAT), "train", job.name, f"run={run}"], cwd=job.parent, stdout=subprocess.DEVNULL
-    )
-    metrics = job.parent / run / "metrics.jsonl"
-    deadline = time.monotonic() + 120
-    while not (metrics.exists() and len(metrics.read_text().splitlines()) >= rows):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.002)
-    process.send_signal(number)
-    assert process.wait(timeout=60) == 128 + number
-
-
 def _without_time(path: Path) -> list[dict[str, object]]:
     rows = [json.loads(line) for line in path.read_text().splitlines()]
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
@@ -57,7 +41,7 @@ def test_a_stopped_run_resumes_to_identical_files(job: Path, rows: int, number: 
     quantization-aware one, after 13 + 3 of the float ones and the one of step 280."""
     whole = qat("train", "job.yaml", "run=whole", cwd=job.parent)
     assert whole.returncode == 0, whole.stderr
-    _stop_when(job, "halved", rows, number)
+    stop_when(job, "halved", rows, number)
     resumed = qat("resume", "halved", cwd=job.parent)
     assert resumed.returncode == 0, resumed.stderr
     assert resumed.stdout.splitlines()[-1] == whole.stdout.splitlines()[-1]
@@ -69,6 +53,37 @@ def test_a_stopped_run_resumes_to_identical_files(job: Path, rows: int, number: 
         job.parent / "whole/metrics.jsonl"
     )
     assert (job.parent / "whole/report.html").read_text().count("<svg") >= 4
+
+
+def test_learned_scales_train_and_resume(job: Path) -> None:
+    learned = ("recipe=w4a4-lsq",)
+    whole = qat("train", "job.yaml", "run=whole", *learned, cwd=job.parent)
+    assert last_line(whole)["differing_logits"] == f"0/{256 * 4}"
+    stop_when(job, "halved", 18, signal.SIGINT, *learned)
+    resumed = qat("resume", "halved", cwd=job.parent)
+    assert resumed.returncode == 0, resumed.stderr
+    for name in ("model.safetensors", "checkpoints/best_qat.safetensors"):
+        assert (job.parent / "halved" / name).read_bytes() == (
+            job.parent / "whole" / name
+        ).read_bytes(), name
+
+
+def test_a_job_starts_from_given_weights(finished: Path, tmp_path: Path) -> None:
+    """The same float model, so the same int8 model; without a line of the float phase."""
+    weights = finished / "r" / "float.safetensors"
+    job = write_job(tmp_path, rows=256)
+    given = qat("train", "job.yaml", "run=r", f"weights={weights}", cwd=job.parent)
+    assert last_line(given)["differing_logits"] == f"0/{256 * 4}"
+    assert (tmp_path / "r/float.safetensors").read_bytes() == weights.read_bytes()
+    phases = {json.loads(line)["phase"] for line in open(tmp_path / "r/metrics.jsonl")}
+    assert phases == {"qat"}
+    fails(
+        qat("train", "job.yaml", "weights=none.safetensors", cwd=job.parent),
+        2,
+        f"job.yaml: error: weights: there is no file {tmp_path}/none.safetensors; give the path of "
+        "a float model such as a run's float.safetensors",
+    )
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from torch import nn
 X = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(5))
 MODES = [
     {"backward": backward, "save": save}
-    for backward in ("float32", "int16")
+    for backward in ("float32", "int16", "bfloat16")
     for save in ("float32", "float16", "recompute")
 ]
 
@@ -110,16 +110,18 @@ def test_recomputed_gradients_are_the_same_bits(exact):
 
 
 @pytest.mark.parametrize("save", ["float32", "float16", "recompute"])
-@pytest.mark.parametrize("backward", ["float32", "int16"])
+@pytest.mark.parametrize("backward", ["float32", "int16", "bfloat16"])
 def test_gradients(exact, backward, save):
     """A rounding to 32767 steps is 4e-5 of a gradient's norm, five layers stand on top of each
     other. With x_hat as float16, which is off by up to 2^-11, the share of elements whose mask
     flips at a border is about that, each with its whole gradient: sqrt(2^-12) = 1.6e-2 of the
-    norm before sums average it out."""
+    norm before sums average it out. bfloat16 products are off by 2.35e-3 per layer (Note [bfloat16
+    gradients]), sqrt(5) of that over five of them, and more where sums cancel: twice."""
     found = gradients(prepared({"backward": backward, "save": save}))
     errors = {name: error(found[name], exact[name]) for name in exact}
-    assert max(errors.values()) < (1.6e-2 if save == "float16" else 3e-4), errors
-    if backward == "int16":
+    limit = (1.6e-2 if save == "float16" else 3e-4) + (1.1e-2 if backward == "bfloat16" else 0)
+    assert max(errors.values()) < limit, errors
+    if backward != "float32":
         assert max(errors.values()) > 0
 
 
@@ -180,7 +182,7 @@ def test_frozen_batch_norm_with_a_tiny_variance(save):
         assert torch.equal(gradient, exact)
 
 
-@pytest.mark.parametrize("backward", ["float32", "int16"])
+@pytest.mark.parametrize("backward", ["float32", "int16", "bfloat16"])
 def test_an_empty_batch(backward):
     mode = {"backward": backward}
     qmodel = qat.prepare(nn.Linear(7, 3), torch.randn(4, 7), recipe={"numerics": mode})
@@ -188,7 +190,7 @@ def test_an_empty_batch(backward):
     assert all(not p.grad.any() for p in qmodel.parameters())
 
 
-@pytest.mark.parametrize("backward", ["float32", "int16"])
+@pytest.mark.parametrize("backward", ["float32", "int16", "bfloat16"])
 def test_backward_under_autocast(backward):
     """torch's advice is to leave autocast before backward; who does not gets the same gradients."""
 

@@ -18,6 +18,7 @@ void range_per_channel(const float* x, int64_t n, int64_t width, int32_t* minimu
 float absmax(const float* x, int64_t n);
 void chain_quantize(const Chain&, int64_t begin, int64_t end, uint8_t* codes, RangeKeys* keys);
 void chain_float(const Chain&, int64_t begin, int64_t end, float* out);
+bool chain_half(const Chain&, int64_t begin, int64_t end, uint16_t* out);
 void chain_statistics(const Chain&, const float* shift, int64_t begin, int64_t end, double* sum,
                       double* sum_of_squares);
 void chain_backward_sums(const ChainBackward&, int64_t begin, int64_t end, const ChainSums&);

@@ -2,6 +2,7 @@
 
 #include "kernels/cpu/chain_columns.h"
 #include "kernels/cpu/vector_codes.h"
+#include "kernels/cpu/vector_half.h"
 #include "kernels/cpu/vector_range.h"
 
 namespace qat::kernels::QAT_CPU_CAPABILITY {
@@ -81,6 +82,24 @@ void chain_float(const Chain& chain, int64_t begin, int64_t end, float* out) {
                       float_stretch<kind, buffered>(chain, source, j, n, out + i);
                     });
   });
+}
+
+bool chain_half(const Chain& all, int64_t begin, int64_t end, uint16_t* out) {
+  const Chain chain = all;  // whose address the stores of results cannot know
+  IntVector outside{};
+  for (int64_t row = begin; row < end; row += chain.width) {
+    const int64_t n = end - row < chain.width ? end - row : chain.width;
+    for_each_register(0, n, [&](auto lanes, int64_t j) {
+      const ColumnValues<ResidualForm::none, decltype(lanes)> values(chain, j, lanes);
+      const int64_t i = row + j;
+      const FloatVector value = values.at(load<FloatVector>(chain.acc + i, lanes), i);
+      outside |= ~((value >= -kLargestHalf) & (value <= kLargestHalf));
+      store_half(out + i, value, lanes);
+    });
+  }
+  bool fits = true;
+  for (int64_t k = 0; k < kLanes; ++k) fits &= outside[k] == 0;
+  return fits;
 }
 
 // The residual has no part in batch norm's input. With u = 2^-24 and d = v - shift, each d errs by

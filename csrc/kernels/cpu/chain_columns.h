@@ -35,7 +35,10 @@ QAT_INLINE void for_each_column(int64_t begin, int64_t end, int64_t width, Run r
 // 32 KB, two thirds off the time of a pass over 13 MB.
 constexpr int64_t kFetchAhead = 8192;
 
-QAT_INLINE void prefetch(const float* at) { __builtin_prefetch(at + kFetchAhead); }
+template <typename T>
+QAT_INLINE void prefetch(const T* at) {
+  __builtin_prefetch(at + kFetchAhead);
+}
 
 // How the residual is read; both types of codes are one case.
 enum class ResidualForm { none, float32, codes };

@@ -31,8 +31,12 @@ struct ConvLayer {
   int64_t taps() const { return kernel_h * kernel_w; }
 };
 
-// Packs weight [groups * outputs][inputs][kernel_h][kernel_w] into a layer whose sizes are set.
-void pack_layer(ConvLayer& layer, const int8_t* weight, InstructionSet set);
+// How the elements of a filter lie: [inputs][kernel_h][kernel_w] or [kernel_h][kernel_w][inputs].
+enum class FilterOrder { channels_first, channels_last };
+
+// Packs groups * outputs filters into a layer whose sizes are set.
+void pack_layer(ConvLayer& layer, const int8_t* weight, InstructionSet set,
+                FilterOrder order = FilterOrder::channels_first, int threads = 1);
 
 struct ImageSizes {
   int64_t batch = 0, input_h = 0, input_w = 0, output_h = 0, output_w = 0;

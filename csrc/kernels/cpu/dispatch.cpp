@@ -29,7 +29,7 @@ const KernelTable& choose() {
 #if defined(__x86_64__)
     {&avx512::table, __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                          __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")},
-    {&avx2::table, __builtin_cpu_supports("avx2") != 0},
+    {&avx2::table, __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c")},
 #endif
     {&generic::table, true},
   };

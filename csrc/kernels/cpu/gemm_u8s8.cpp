@@ -26,7 +26,7 @@ std::vector<ChannelBlock> split(const Kernels& kernels, int64_t outputs, size_t 
 
 // Writes one block in the order in which a tile reads it.
 template <typename Element>
-void pack_block(const PackedWeights& p, const ChannelBlock& block, const int8_t* weight,
+void pack_block(const PackedWeights& p, const ChannelBlock& block, const WeightView& weight,
                 std::byte* to) {
   const int64_t per_step = p.kernels->channels_per_step;
   const int64_t width = block.vectors * p.kernels->lanes;
@@ -36,10 +36,37 @@ void pack_block(const PackedWeights& p, const ChannelBlock& block, const int8_t*
       for (int64_t k = 0; k < width; ++k) {
         for (int64_t j = 0; j < per_step; ++j) {
           const bool exists = k < block.count && c + j < p.inputs;
-          const int64_t row = (block.first + k) * p.inputs + c + j;
-          *out++ = static_cast<Element>(exists ? weight[row * p.taps + tap] : 0);
+          const int64_t at = (block.first + k) * weight.filter_stride +
+                             (c + j) * weight.channel_stride + tap * weight.tap_stride;
+          *out++ = static_cast<Element>(exists ? weight.data[at] : 0);
         }
       }
+    }
+  }
+}
+
+// The same where the four channels of a step lie side by side: one load for four elements.
+void pack_words(const PackedWeights& p, const ChannelBlock& block, const WeightView& weight,
+                std::byte* to) {
+  const int64_t width = block.vectors * p.kernels->lanes;
+  auto* out = reinterpret_cast<int32_t*>(to);
+  for (int64_t tap = 0; tap < p.taps; ++tap) {
+    const int8_t* first =
+        weight.data + block.first * weight.filter_stride + tap * weight.tap_stride;
+    for (int64_t c = 0; c < p.padded_inputs(); c += 4, out += width) {
+      const auto bytes = static_cast<size_t>(std::min<int64_t>(p.inputs - c, 4));
+      const int8_t* from = first + c;
+      if (bytes == 4) {
+        for (int64_t k = 0; k < block.count; ++k, from += weight.filter_stride) {
+          std::memcpy(out + k, from, 4);
+        }
+      } else {
+        for (int64_t k = 0; k < block.count; ++k, from += weight.filter_stride) {
+          out[k] = 0;
+          std::memcpy(out + k, from, bytes);
+        }
+      }
+      std::fill(out + block.count, out + width, 0);
     }
   }
 }
@@ -92,31 +119,32 @@ const Kernels& kernels_for(InstructionSet set) {
   return portable_kernels();
 }
 
-PackedWeights pack_weights(const Kernels& kernels, const int8_t* weight, int64_t groups,
-                           int64_t outputs, int64_t inputs, int64_t taps) {
-  PackedWeights p;
-  p.kernels = &kernels;
-  p.groups = groups;
-  p.outputs = outputs;
-  p.inputs = inputs;
-  p.taps = taps;
-  p.steps = (inputs + kernels.channels_per_step - 1) / kernels.channels_per_step;
-  const auto vector_bytes = static_cast<size_t>(taps * p.steps * kernels.lanes * 4);
-  p.blocks = split(kernels, outputs, vector_bytes);
-  p.group_bytes = vector_bytes * static_cast<size_t>((outputs + kernels.lanes - 1) / kernels.lanes);
-  p.bytes = AlignedBytes(p.group_bytes * static_cast<size_t>(groups));
-  for (int64_t group = 0; group < groups; ++group) {
-    const int8_t* w = weight + group * outputs * inputs * taps;
-    for (const ChannelBlock& block : p.blocks) {
-      std::byte* to = p.bytes.data() + static_cast<size_t>(group) * p.group_bytes + block.offset;
-      if (kernels.channels_per_step == 4) {
-        pack_block<int8_t>(p, block, w, to);
-      } else {
-        pack_block<int16_t>(p, block, w, to);
-      }
+void pack_weights(PackedWeights& p, const WeightView& weight, int threads) {
+  const Kernels& kernels = *p.kernels;
+  p.steps = (p.inputs + kernels.channels_per_step - 1) / kernels.channels_per_step;
+  const auto vector_bytes = static_cast<size_t>(p.taps * p.steps * kernels.lanes * 4);
+  p.blocks = split(kernels, p.outputs, vector_bytes);
+  p.group_bytes =
+      vector_bytes * static_cast<size_t>((p.outputs + kernels.lanes - 1) / kernels.lanes);
+  p.bytes = AlignedBytes(p.group_bytes * static_cast<size_t>(p.groups));
+  const auto blocks = static_cast<int64_t>(p.blocks.size());
+  const int64_t tasks = p.groups * blocks;
+  const auto used = static_cast<int>(std::min<int64_t>(threads, tasks));
+#pragma omp parallel for num_threads(used) if (used > 1)
+  for (int64_t task = 0; task < tasks; ++task) {
+    const int64_t group = task / blocks;
+    const ChannelBlock& block = p.blocks[static_cast<size_t>(task % blocks)];
+    WeightView from = weight;
+    from.data += group * p.outputs * weight.filter_stride;
+    std::byte* to = p.bytes.data() + static_cast<size_t>(group) * p.group_bytes + block.offset;
+    if (kernels.channels_per_step != 4) {
+      pack_block<int16_t>(p, block, from, to);
+    } else if (weight.channel_stride == 1) {
+      pack_words(p, block, from, to);
+    } else {
+      pack_block<int8_t>(p, block, from, to);
     }
   }
-  return p;
 }
 
 }  // namespace qat::kernels::u8s8

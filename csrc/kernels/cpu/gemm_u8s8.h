@@ -114,8 +114,13 @@ struct PackedWeights {
   int64_t padded_inputs() const { return steps * kernels->channels_per_step; }
 };
 
-// weight: [groups * outputs][inputs][taps].
-PackedWeights pack_weights(const Kernels& kernels, const int8_t* weight, int64_t groups,
-                           int64_t outputs, int64_t inputs, int64_t taps);
+// Weights where they lie: (filter, channel, tap) is data[filter * filter_stride + ...].
+struct WeightView {
+  const int8_t* data = nullptr;
+  int64_t filter_stride = 0, channel_stride = 0, tap_stride = 0;
+};
+
+// Packs groups * outputs filters of inputs * taps elements into a layer whose sizes are set.
+void pack_weights(PackedWeights& packed, const WeightView& weight, int threads);
 
 }  // namespace qat::kernels::u8s8

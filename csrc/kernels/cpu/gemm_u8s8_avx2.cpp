@@ -77,6 +77,8 @@ QAT_AVX2 void depthwise(const DepthwiseTile& t) {
 QAT_AVX2 void epilogue(const Epilogue& e, const EpilogueTile& t) {
   if (e.direct.possible) {
     direct_tile<Avx2>(e, t);
+  } else if (e.accumulators && t.channels == t.width) {
+    store_whole_accumulators<Avx2>(e, t);
   } else {
     epilogue_body(e, t);
   }

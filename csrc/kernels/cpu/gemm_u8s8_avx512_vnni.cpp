@@ -76,6 +76,8 @@ QAT_VNNI void depthwise(const DepthwiseTile& t) {
 QAT_VNNI void epilogue(const Epilogue& e, const EpilogueTile& t) {
   if (e.direct.possible) {
     direct_tile<Avx512>(e, t);
+  } else if (e.accumulators && t.channels == t.width) {
+    store_whole_accumulators<Avx512>(e, t);
   } else {
     epilogue_body(e, t);
   }

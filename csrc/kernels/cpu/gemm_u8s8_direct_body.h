@@ -172,4 +172,17 @@ QAT_DIRECT void direct_tile(const Epilogue& e, const EpilogueTile& t) {
   }
 }
 
+// store_accumulators() of a tile all of whose lanes exist.
+template <typename Simd>
+QAT_DIRECT void store_whole_accumulators(const Epilogue& e, const EpilogueTile& t) {
+  const int32_t* acc = t.acc;
+  float* to = e.values + t.output;
+  for (int64_t r = 0; r < t.rows; ++r, acc += t.width, to += t.output_stride) {
+    for (int64_t i = 0; i < t.width; i += Simd::lanes) {
+      const auto exact = Simd::to_float(Simd::load_ints(acc + i));
+      e.streams ? Simd::stream_floats(to + i, exact) : Simd::store_floats(to + i, exact);
+    }
+  }
+}
+
 }  // namespace qat::kernels::u8s8

@@ -55,6 +55,10 @@ struct Direct {
 };
 
 struct Epilogue {
+  bool accumulators = false;  // store float(acc) in `values` and nothing else
+  // Store them past the caches; `values` is aligned to 64 bytes, and 16 divides the channels of a
+  // group (of all of them where groups are single channels).
+  bool streams = false;
   const float* multiplier = nullptr;
   const float* bias = nullptr;
   bool has_bias = true;  // else zeros that must not be added where the sign of zero shows

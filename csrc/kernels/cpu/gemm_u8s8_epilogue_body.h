@@ -150,11 +150,21 @@ QAT_INLINE void quantize_row(const Epilogue& e, float inverse, const float* v, u
   }
 }
 
+QAT_INLINE void store_accumulators(const Epilogue& e, const EpilogueTile& t) {
+  for (int64_t r = 0; r < t.rows; ++r) {
+    const int32_t* __restrict acc = t.acc + r * t.width;
+    float* __restrict to = e.values + t.output + r * t.output_stride;
+#pragma omp simd
+    for (int64_t i = 0; i < t.channels; ++i) to[i] = numerics::to_float(acc[i]);
+  }
+}
+
 // Note [Flat tiles]
 // A loop that ends in bytes is vectorised 64 elements at a time, so a row of 16 channels would run
 // in its scalar remainder (47 % of a small ResNet's time). Steps without per-channel constants
 // therefore run over the whole tile, channels that do not exist included (they hold zero).
 QAT_INLINE void epilogue_body(const Epilogue& e, const EpilogueTile& t) {
+  if (e.accumulators) return store_accumulators(e, t);
   alignas(64) float v[kMaxTileElements];
   if (t.channels < t.width)
     std::memset(v, 0, static_cast<size_t>(t.rows * t.width) * sizeof(float));

@@ -20,6 +20,8 @@ struct Avx2 {
   QAT_SIMD Float load_floats(const void* p) {
     return _mm256_loadu_ps(static_cast<const float*>(p));
   }
+  QAT_SIMD void store_floats(float* p, Float a) { _mm256_storeu_ps(p, a); }
+  QAT_SIMD void stream_floats(float* p, Float a) { _mm256_stream_ps(p, a); }
   QAT_SIMD Int load_ints(const void* p) {
     return _mm256_loadu_si256(static_cast<const __m256i*>(p));
   }

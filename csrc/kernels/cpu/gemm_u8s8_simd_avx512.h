@@ -18,6 +18,8 @@ struct Avx512 {
   QAT_SIMD Float fill(float x) { return _mm512_set1_ps(x); }
   QAT_SIMD Int fill(int32_t x) { return _mm512_set1_epi32(x); }
   QAT_SIMD Float load_floats(const void* p) { return _mm512_loadu_ps(p); }
+  QAT_SIMD void store_floats(float* p, Float a) { _mm512_storeu_ps(p, a); }
+  QAT_SIMD void stream_floats(float* p, Float a) { _mm512_stream_ps(p, a); }
   QAT_SIMD Int load_ints(const void* p) { return _mm512_loadu_si512(p); }
   QAT_SIMD Int load_unsigned(const uint8_t* p) { return _mm512_cvtepu8_epi32(load_bytes(p)); }
   QAT_SIMD Int load_signed(const uint8_t* p) { return _mm512_cvtepi8_epi32(load_bytes(p)); }

@@ -52,6 +52,7 @@ struct Chain {
 // and the means are zeros, without a gain it is ones.
 struct ChainBackward {
   Chain chain;
+  const uint16_t* half_acc = nullptr;  // not null: the accumulators, in float16
   const float* grad = nullptr;
   const float* xhat_multiplier = nullptr;
   const float* xhat_bias = nullptr;
@@ -66,17 +67,19 @@ struct ChainBackward {
   bool streams = false;
 };
 
+// `width` entries each, added to what is there; zero_point is in units of -scale.
+struct LearnedSums {
+  double* scale = nullptr;
+  double* zero_point = nullptr;
+  bool clipped_only = false;  // numerics::learned_terms
+};
+
 // Sums of one block of rows, `width` entries each, added to what is there.
 struct ChainSums {
   double* dy = nullptr;
   double* dy_xhat = nullptr;
   double* dy_slope = nullptr;  // null: not wanted
-};
-
-// `width` entries each, added to what is there; zero_point is in units of -scale.
-struct LearnedSums {
-  double* scale = nullptr;
-  double* zero_point = nullptr;
+  LearnedSums learned = {};    // null: not wanted; else the chain is quantized
 };
 
 // Order-preserving integer images of finite floats: exact, and independent of the order of visits.
@@ -108,6 +111,9 @@ struct KernelTable {
   // Elements begin..end of a chain. keys null: not observed.
   void (*chain_quantize)(const Chain&, int64_t begin, int64_t end, uint8_t* codes, RangeKeys* keys);
   void (*chain_float)(const Chain&, int64_t begin, int64_t end, float* out);
+  // float16 of acc * multiplier + bias; false where one of them lies outside of float16's range or
+  // is not a number.
+  bool (*chain_half)(const Chain&, int64_t begin, int64_t end, uint16_t* out);
   // Adds v - shift and its square, v = acc * multiplier + bias.
   void (*chain_statistics)(const Chain&, const float* shift, int64_t begin, int64_t end,
                            double* sum, double* sum_of_squares);

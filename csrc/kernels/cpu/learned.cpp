@@ -14,18 +14,19 @@ void backward(const Quantizer& quantizer, const float* grad, const float* x, flo
               int64_t n, const LearnedSums& sums) {
   const Quantizer q = quantizer;  // whose address the stores below cannot know
   const CodeEnds ends(q);
-  add_rows(0, n, q.width, sums.scale, sums.zero_point,
-           [=, &ends](auto lanes, int64_t i, int64_t j) {
-             const CodeVectors parameters(q, ends, j, lanes);
-             const auto incoming = load<FloatVector>(grad + i, lanes);
-             const auto element = load<FloatVector>(x + i, lanes);
-             const IntVector passes = parameters.passes(element);
-             store_result<streams>(out + i, passes ? incoming : FloatVector{}, lanes);
-             const auto terms = numerics::learned_terms(
-                 incoming, numerics::mul(element, parameters.inverse_scale),
-                 to_floats(parameters.quantize(element)), parameters.zero_code, passes);
-             return TwoTerms{terms.scale, terms.zero_point};
-           });
+  const bool clipped_only = sums.clipped_only;
+  add_rows(
+      0, n, q.width, sums.scale, sums.zero_point, [=, &ends](auto lanes, int64_t i, int64_t j) {
+        const CodeVectors parameters(q, ends, j, lanes);
+        const auto incoming = load<FloatVector>(grad + i, lanes);
+        const auto element = load<FloatVector>(x + i, lanes);
+        const IntVector passes = parameters.passes(element);
+        store_result<streams>(out + i, passes ? incoming : FloatVector{}, lanes);
+        const auto terms = numerics::learned_terms(
+            incoming, numerics::mul(element, parameters.inverse_scale),
+            to_floats(parameters.quantize(element)), parameters.zero_code, passes, clipped_only);
+        return TwoTerms{terms.scale, terms.zero_point};
+      });
 }
 
 }  // namespace

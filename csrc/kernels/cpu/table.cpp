@@ -17,6 +17,7 @@ const KernelTable table = {
     .absmax = absmax,
     .chain_quantize = chain_quantize,
     .chain_float = chain_float,
+    .chain_half = chain_half,
     .chain_statistics = chain_statistics,
     .chain_backward_sums = chain_backward_sums,
     .chain_backward_apply = chain_backward_apply,

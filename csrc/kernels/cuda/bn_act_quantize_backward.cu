@@ -3,6 +3,7 @@
 
 #include "kernels/cuda/chain.cuh"
 #include "kernels/cuda/reduce.cuh"
+#include "numerics/learned.h"
 
 namespace qat::kernels::cuda {
 namespace {
@@ -39,26 +40,45 @@ __device__ __forceinline__ float xhat_at(const BackwardChain& b, float acc, int6
   return numerics::real_value(acc, at(b.xhat_multiplier, c), at(b.xhat_bias, c));
 }
 
-template <int kSums>
-__global__ void __launch_bounds__(kThreads) sum(BackwardChain b, ColumnBlocks g, double* columns) {
+// The terms of the quantizer's parameters (rule 13).
+__device__ __forceinline__ numerics::LearnedTerms<float> learned_at(const ChannelChain& chain,
+                                                                    const QuantizerReader& reader,
+                                                                    float value, float grad,
+                                                                    int64_t c, bool clipped_only) {
+  const CodeParameters p = reader.at_channel(c);
+  const float result = activated(chain, value, c);
+  return numerics::learned_terms(grad, numerics::mul(result, p.inverse_scale),
+                                 numerics::to_float(p.quantize(result)),
+                                 numerics::to_float(p.zero_point), p.passes(result), clipped_only);
+}
+
+template <bool slope, bool learned>
+__global__ void __launch_bounds__(kThreads)
+    sum(BackwardChain b, ColumnBlocks g, bool clipped_only, double* columns) {
+  constexpr int kLearned = slope ? 3 : 2, kSums = kLearned + (learned ? 2 : 0);
   const QuantizerReader reader(b.chain.quantizer);
   sum_columns<kSums>(g, columns, [&](int64_t c) {
-    return [&b, &reader, c](int64_t i, float* sums) {
+    return [&b, &reader, c, clipped_only](int64_t i, float* sums) {
       const auto s = load_stretch<1>(b.chain, i, c);
       const float value = s.value[0];
       const float through = passed(b.chain, reader, value, b.grad[i], c);
       const float dy = numerics::mul(through, slope_at(b.chain, value, c));
       sums[0] = numerics::add(sums[0], dy);
       sums[1] = numerics::add(sums[1], numerics::mul(dy, xhat_at(b, s.acc[0], c)));
-      if constexpr (kSums == 3) {
+      if constexpr (slope) {
         sums[2] = numerics::add(sums[2], value < 0.0f ? numerics::mul(through, value) : 0.0f);
+      }
+      if constexpr (learned) {
+        const auto terms = learned_at(b.chain, reader, value, b.grad[i], c, clipped_only);
+        sums[kLearned] = numerics::add(sums[kLearned], terms.scale);
+        sums[kLearned + 1] = numerics::add(sums[kLearned + 1], terms.zero_point);
       }
     };
   });
 }
 
 __global__ void __launch_bounds__(kThreads)
-    finish(ColumnBlocks g, int64_t sums, const double* partials, BackwardSums out) {
+    finish(ColumnBlocks g, int sums, double* partials, BackwardSums out) {
   const double rows = row_count(g);
   for (int64_t c = first_item(); c < g.channels; c += item_step()) {
     const double dy = add_blocks(g, sums, 0, c, partials);
@@ -70,6 +90,32 @@ __global__ void __launch_bounds__(kThreads)
     if (out.dy_slope != nullptr) {
       out.dy_slope[c] = static_cast<float>(add_blocks(g, sums, 2, c, partials));
     }
+    if (out.scale == nullptr || g.count == 0) continue;
+    for (int s = sums - 2; s < sums; ++s) {
+      // In place of the first block's, which no other thread reads.
+      partials[s * g.channels + c] = add_blocks(g, sums, s, c, partials);
+    }
+  }
+}
+
+// From the sums of the channels, which finish() left with the first block.
+__global__ void __launch_bounds__(kThreads)
+    finish_learned(ChannelQuantizer quantizer, ColumnBlocks g, int sums, const double* partials,
+                   BackwardSums out) {
+  const bool uniform = quantizer.scale.uniform;
+  const double* of_scale = partials + (sums - 2) * g.channels;
+  const double* of_zero_point = of_scale + g.channels;
+  const int64_t per_scale = g.count == 0 ? 0 : uniform ? g.channels : 1;
+  const int64_t scales = uniform ? 1 : g.channels;
+  for (int64_t c = first_item(); c < scales; c += item_step()) {
+    double scale = 0.0, zero_point = 0.0;
+    for (int64_t k = 0; k < per_scale; ++k) {
+      scale += of_scale[c * per_scale + k];
+      zero_point += of_zero_point[c * per_scale + k];
+    }
+    out.scale[c] = static_cast<float>(scale);
+    out.zero_point[c] =
+        static_cast<float>(zero_point * -static_cast<double>(at(quantizer.scale, c)));
   }
 }
 
@@ -101,12 +147,17 @@ void chain_backward_sums(const BackwardChain& b, const ColumnBlocks& g,
                          const SumWorkspace& workspace, const BackwardSums& out,
                          cudaStream_t stream) {
   constexpr const char* kOp = "bn_act_quantize_backward";
-  const int64_t sums = out.dy_slope == nullptr ? 2 : 3;
-  const auto kernel = sums == 2 ? sum<2> : sum<3>;
-  launch(kOp, kernel, g.columns(), stream, b, g, workspace.columns);
+  const int sums = out.count();
+  const bool slope = out.dy_slope != nullptr, learned = out.scale != nullptr;
+  const auto kernel = slope ? (learned ? sum<true, true> : sum<true, false>)
+                            : (learned ? sum<false, true> : sum<false, false>);
+  launch(kOp, kernel, g.columns(), stream, b, g, out.clipped_only, workspace.columns);
   launch(kOp, fold_columns, g.count * sums * g.channels, stream, g, sums, workspace.columns,
          workspace.partials);
   launch(kOp, finish, g.channels, stream, g, sums, workspace.partials, out);
+  if (!learned) return;
+  launch(kOp, finish_learned, b.chain.quantizer.scale.uniform ? 1 : g.channels, stream,
+         b.chain.quantizer, g, sums, workspace.partials, out);
 }
 
 void chain_backward_apply(const BackwardChain& b, float* d_value, float* d_residual,

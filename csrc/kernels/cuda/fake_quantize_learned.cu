@@ -20,7 +20,7 @@ __global__ void __launch_bounds__(kThreads)
 
 __global__ void __launch_bounds__(kThreads)
     backward(ChannelQuantizer quantizer, LearnedBlocks g, const float* grad, const float* x,
-             float* out, double* columns) {
+             bool clipped_only, float* out, double* columns) {
   const QuantizerReader reader(quantizer);
   const ColumnBlocks& of_stretch = g.of_stretch;
   for_each_column(g.all(), [&](int64_t item, int64_t j, int64_t column_channel, int64_t, int64_t) {
@@ -37,9 +37,9 @@ __global__ void __launch_bounds__(kThreads)
       const float incoming = grad[at + i], element = x[at + i];
       const bool passes = p.passes(element);
       out[at + i] = passes ? incoming : 0.0f;
-      const auto terms =
-          numerics::learned_terms(incoming, numerics::mul(element, p.inverse_scale),
-                                  numerics::to_float(p.quantize(element)), zero_code, passes);
+      const auto terms = numerics::learned_terms(incoming, numerics::mul(element, p.inverse_scale),
+                                                 numerics::to_float(p.quantize(element)), zero_code,
+                                                 passes, clipped_only);
       group[0] = numerics::add(group[0], terms.scale);
       group[1] = numerics::add(group[1], terms.zero_point);
     });
@@ -81,8 +81,8 @@ void fake_quantize_learned_backward(const ChannelQuantizer& quantizer, const Lea
                                     const LearnedGradients& gradients, cudaStream_t stream) {
   constexpr const char* kOp = "fake_quantize_learned_backward";
   const ColumnBlocks all = g.all();
-  launch(kOp, backward, all.columns(), stream, quantizer, g, grad, x, gradients.x,
-         workspace.columns);
+  launch(kOp, backward, all.columns(), stream, quantizer, g, grad, x, gradients.clipped_only,
+         gradients.x, workspace.columns);
   launch(kOp, fold_columns, all.count * kSums * all.channels, stream, all, kSums, workspace.columns,
          workspace.partials);
   launch(kOp, finish, gradients.count, stream, quantizer, g, gradients.count, gradients.grad_scale,

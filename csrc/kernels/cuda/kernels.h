@@ -57,10 +57,21 @@ struct WeightLayout {
   constexpr int64_t per_channel() const { return stretches * inner; }
 };
 // Each channel is cut into this many parts; the workspace holds one magnitude per part.
-int64_t weight_parts(const WeightLayout&);
-void quantize_weight(const WeightLayout&, numerics::IntFormat, bool power_of_two,
-                     const float* weight, int32_t* magnitudes, float* scales, int8_t* codes,
-                     cudaStream_t);
+constexpr int64_t weight_parts(const WeightLayout& w) {
+  const int64_t parts = w.per_channel() / 4096;
+  return parts < 1 ? 1 : parts > 1024 ? 1024 : parts;
+}
+struct WeightJob {
+  WeightLayout layout;
+  numerics::IntFormat format;
+  bool power_of_two;
+  const float* weight;
+  int32_t* magnitudes;  // workspace
+  float* scales;
+  int8_t* codes;
+};
+// Three launches for every 32 weights.
+void quantize_weights(const WeightJob* jobs, int64_t count, cudaStream_t);
 
 // table: `entries` values of 4 (float) or 1 byte.
 struct LookupTable {
@@ -93,6 +104,8 @@ struct ChannelChain {
   bool quantized = false;
 };
 void bn_act(const ChannelChain&, float* out, cudaStream_t);
+// out: float16. Clears `fits` where a value lies outside of float16's range or is not a number.
+void affine_half(const ChannelChain&, void* out, bool* fits, cudaStream_t);
 // keys null: not observed; else one entry for each of range_parts(chain), merged into range[2].
 int64_t range_parts(const ChannelChain&);
 void bn_act_quantize(const ChannelChain&, uint8_t* codes, RangeKeys* keys, float* range,
@@ -130,6 +143,7 @@ struct LearnedGradients {
   float *x, *scale, *zero_point;
   int64_t count;
   double grad_scale;
+  bool clipped_only;  // numerics::learned_terms
 };
 void learned_zero_codes(const float* zero_point, int64_t n, float quant_min, float quant_max,
                         int32_t* codes, cudaStream_t);
@@ -148,9 +162,17 @@ struct BackwardChain {
 struct BackwardSums {
   float* dy;
   float* dy_xhat;
-  float* dy_slope;  // null: not wanted, and only two sums are formed
+  float* dy_slope;  // null: not wanted
   float* mean_dy;
   float* mean_dy_xhat;
+  // As many entries as the quantizer has scales; null: not learned.
+  float* scale;
+  float* zero_point;
+  bool clipped_only;  // numerics::learned_terms
+  // Sums that are formed for each channel.
+  constexpr int count() const {
+    return 2 + (dy_slope == nullptr ? 0 : 1) + (scale == nullptr ? 0 : 2);
+  }
 };
 void chain_backward_sums(const BackwardChain&, const ColumnBlocks&, const SumWorkspace&,
                          const BackwardSums&, cudaStream_t);
@@ -160,6 +182,17 @@ void chain_backward_apply(const BackwardChain&, float* d_value, float* d_residua
 // keys: [blocks, width] followed by [channels]. Moves min, max and count as observe_minmax_ says.
 void observe_minmax(const float* rows, const ColumnBlocks&, float momentum, RangeKeys* keys,
                     float* min, float* max, int64_t* count, cudaStream_t);
+
+// The state of observe_histogram_, all on the device.
+struct HistogramState {
+  int64_t *counts, *exponent;
+  float* extremes;
+  int64_t* tally;
+};
+// parts: the workspace, histogram_parts(n) entries.
+int64_t histogram_parts(int64_t n);
+void observe_histogram(const float* x, int64_t n, RangeKeys* parts, const HistogramState&,
+                       cudaStream_t);
 
 // codes: [rows, depth]; weight: [filters, depth]; out: [rows, filters].
 struct CodeMatrix {

@@ -19,16 +19,23 @@ constexpr int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 // Starts `kernel` with `thread_blocks` blocks at the most, none where that is 0 (an empty grid is
 // an error to CUDA). Kernels loop over whatever work is left.
+// `rows`: of the grid, which a kernel reads as blockIdx.y.
 template <typename... Parameters, typename... Arguments>
-void launch_blocks(const char* op, void (*kernel)(Parameters...), int64_t thread_blocks,
-                   cudaStream_t stream, const Arguments&... arguments) {
+void launch_rows(const char* op, void (*kernel)(Parameters...), int64_t thread_blocks, int rows,
+                 cudaStream_t stream, const Arguments&... arguments) {
   if (thread_blocks <= 0) return;
-  const auto grid = static_cast<unsigned>(std::min(thread_blocks, kMostThreadBlocks));
-  kernel<<<grid, kThreads, 0, stream>>>(arguments...);
+  const auto blocks = static_cast<unsigned>(std::min(thread_blocks, kMostThreadBlocks));
+  kernel<<<dim3(blocks, static_cast<unsigned>(rows)), kThreads, 0, stream>>>(arguments...);
   const cudaError_t status = cudaGetLastError();
   if (status == cudaSuccess) return;
   throw Error(std::string(op) + ": CUDA: expected the kernel to start, got \"" +
               cudaGetErrorString(status) + "\"; an earlier CUDA operation may have failed.");
+}
+
+template <typename... Parameters, typename... Arguments>
+void launch_blocks(const char* op, void (*kernel)(Parameters...), int64_t thread_blocks,
+                   cudaStream_t stream, const Arguments&... arguments) {
+  launch_rows(op, kernel, thread_blocks, 1, stream, arguments...);
 }
 
 // One thread for each of `items` pieces of work.

@@ -9,8 +9,6 @@
 namespace qat::kernels::cuda {
 namespace {
 
-constexpr int64_t kPartElements = 4096;
-constexpr int64_t kMostParts = 1024;
 constexpr int32_t kInfinity = 0x7f800000;
 
 // Element k of a channel.
@@ -25,68 +23,88 @@ __device__ __forceinline__ int64_t channel_of(const WeightLayout& w, int64_t i) 
   return quotient_of(stretch, w.stretches) * w.columns + row - stretch * w.columns;
 }
 
+constexpr int kJobs = 32;
+
+// By value, as a kernel's argument: at most 4 KB. Row y of the grid has job y.
+struct Jobs {
+  WeightJob each[kJobs];
+};
+static_assert(sizeof(Jobs) <= 4096);
+
 // Magnitudes order as their bits do; NaN is skipped. One thread block per part of a channel.
-__global__ void __launch_bounds__(kThreads)
-    absmax(WeightLayout w, int64_t parts, const float* weight, int32_t* magnitudes) {
+__global__ void __launch_bounds__(kThreads) absmax(Jobs jobs) {
+  const WeightJob& job = jobs.each[blockIdx.y];
+  const WeightLayout& w = job.layout;
+  const int64_t parts = weight_parts(w);
   const int64_t n = w.per_channel(), length = divide_up(n, parts);
   for (int64_t p = blockIdx.x; p < w.channels() * parts; p += gridDim.x) {
     const int64_t channel = quotient_of(p, parts), begin = (p - channel * parts) * length;
     const int64_t end = begin + length < n ? begin + length : n;
     int32_t largest = 0;
     for (int64_t k = begin + threadIdx.x; k < end; k += kThreads) {
-      const int32_t magnitude = float_bits(weight[offset_of(w, channel, k)]) & 0x7fffffff;
+      const int32_t magnitude = float_bits(job.weight[offset_of(w, channel, k)]) & 0x7fffffff;
       if (magnitude <= kInfinity && magnitude > largest) largest = magnitude;
     }
     largest = block_reduce(largest, [](int32_t a, int32_t b) { return a > b ? a : b; });
-    if (threadIdx.x == 0) magnitudes[p] = largest;
+    if (threadIdx.x == 0) job.magnitudes[p] = largest;
   }
 }
 
-__global__ void __launch_bounds__(kThreads)
-    choose_scales(int64_t channels, int64_t parts, numerics::IntFormat format, bool power_of_two,
-                  const int32_t* magnitudes, float* scales) {
-  for (int64_t c = first_item(); c < channels; c += item_step()) {
+__global__ void __launch_bounds__(kThreads) choose_scales(Jobs jobs) {
+  const WeightJob& job = jobs.each[blockIdx.y];
+  const int64_t parts = weight_parts(job.layout);
+  for (int64_t c = first_item(); c < job.layout.channels(); c += item_step()) {
     int32_t largest = 0;
     for (int64_t p = c * parts; p < (c + 1) * parts; ++p) {
-      if (magnitudes[p] > largest) largest = magnitudes[p];
+      if (job.magnitudes[p] > largest) largest = job.magnitudes[p];
     }
-    scales[c] = numerics::weight_scale(from_bits(largest), format, power_of_two);
+    job.scales[c] = numerics::weight_scale(from_bits(largest), job.format, job.power_of_two);
   }
 }
 
-__global__ void __launch_bounds__(kThreads)
-    to_codes(WeightLayout w, int64_t n, float quant_min, float quant_max, const float* weight,
-             const float* scales, int8_t* codes, bool aligned) {
+__global__ void __launch_bounds__(kThreads) to_codes(Jobs jobs) {
+  const WeightJob& job = jobs.each[blockIdx.y];
+  const WeightLayout& w = job.layout;
+  const auto quant_min = static_cast<float>(job.format.quant_min());
+  const auto quant_max = static_cast<float>(job.format.quant_max());
+  const int64_t n = w.channels() * w.per_channel();
+  const bool aligned =
+      (reinterpret_cast<uintptr_t>(job.weight) | reinterpret_cast<uintptr_t>(job.codes)) % 16 == 0;
   for_each_pack<kFloats>(n, aligned, [&]<int count>(int64_t i) {
-    const auto from = load<count>(weight + i);
+    const auto from = load<count>(job.weight + i);
     Pack<int8_t, count> to;
 #pragma unroll
     for (int k = 0; k < count; ++k) {
-      const float inverse = numerics::inverse_scale(scales[channel_of(w, i + k)]);
+      const float inverse = numerics::inverse_scale(job.scales[channel_of(w, i + k)]);
       to.v[k] =
           static_cast<int8_t>(numerics::quantize(from.v[k], inverse, 0.0f, quant_min, quant_max));
     }
-    store(codes + i, to);
+    store(job.codes + i, to);
   });
+}
+
+void launch_jobs(const WeightJob* first, int count, cudaStream_t stream) {
+  constexpr const char* kOp = "quantize_weight";
+  Jobs jobs{};
+  int64_t blocks = 0, channels = 0, packs = 0;
+  for (int i = 0; i < count; ++i) {
+    const WeightLayout& w = first[i].layout;
+    jobs.each[i] = first[i];
+    blocks = std::max(blocks, w.channels() * weight_parts(w));
+    channels = std::max(channels, w.channels());
+    packs = std::max(packs, divide_up(w.channels() * w.per_channel(), kFloats));
+  }
+  launch_rows(kOp, absmax, blocks, count, stream, jobs);
+  launch_rows(kOp, choose_scales, divide_up(channels, kThreads), count, stream, jobs);
+  launch_rows(kOp, to_codes, divide_up(packs, kThreads), count, stream, jobs);
 }
 
 }  // namespace
 
-int64_t weight_parts(const WeightLayout& w) {
-  return std::clamp<int64_t>(w.per_channel() / kPartElements, 1, kMostParts);
-}
-
-void quantize_weight(const WeightLayout& w, numerics::IntFormat format, bool power_of_two,
-                     const float* weight, int32_t* magnitudes, float* scales, int8_t* codes,
-                     cudaStream_t stream) {
-  constexpr const char* kOp = "quantize_weight";
-  const int64_t parts = weight_parts(w), channels = w.channels();
-  const int64_t n = channels * w.per_channel();
-  launch_blocks(kOp, absmax, channels * parts, stream, w, parts, weight, magnitudes);
-  launch(kOp, choose_scales, channels, stream, channels, parts, format, power_of_two, magnitudes,
-         scales);
-  launch(kOp, to_codes, divide_up(n, kFloats), stream, w, n, static_cast<float>(format.quant_min()),
-         static_cast<float>(format.quant_max()), weight, scales, codes, aligned_128(weight, codes));
+void quantize_weights(const WeightJob* jobs, int64_t count, cudaStream_t stream) {
+  for (int64_t i = 0; i < count; i += kJobs) {
+    launch_jobs(jobs + i, static_cast<int>(std::min<int64_t>(count - i, kJobs)), stream);
+  }
 }
 
 }  // namespace qat::kernels::cuda

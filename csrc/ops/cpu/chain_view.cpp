@@ -26,7 +26,7 @@ constexpr float kNoBias = -0.0f;
 ChainView::ChainView(const ChainArguments& arguments, const QuantizerArguments* quantizer,
                      kernels::Tile (*tile_of)(int64_t channels))
     : acc_(to_rows(arguments.acc, arguments.axis)), tile_(tile_of(acc_.size(-1))) {
-  chain_.acc = acc_.const_data_ptr<float>();
+  if (acc_.scalar_type() == at::kFloat) chain_.acc = acc_.const_data_ptr<float>();
   chain_.width = tile_.width;
   chain_.multiplier = tiled(arguments.multiplier, 1.0f);
   chain_.bias = tiled(arguments.bias, kNoBias);

@@ -19,6 +19,10 @@ class ChainView {
   ChainView& operator=(const ChainView&) = delete;
 
   const kernels::Chain& chain() const { return chain_; }
+  // Not null where acc is float16, which the backward kernels alone can read; chain().acc is null.
+  const uint16_t* half_acc() const {
+    return chain_.acc == nullptr ? static_cast<const uint16_t*>(acc_.const_data_ptr()) : nullptr;
+  }
   const kernels::Tile& tile() const { return tile_; }
   int64_t elements() const { return acc_.numel(); }
   int64_t channels() const { return acc_.size(-1); }

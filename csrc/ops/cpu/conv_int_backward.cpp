@@ -21,8 +21,9 @@ s16::ConvShape shape_of(const ConvBackwardArguments& conv) {
 }
 
 bool takes_16_bits(const ConvBackwardArguments& conv) {
-  return conv.bits == 16 && conv.codes.dim() == 4 && conv.groups == 1 && !conv.transposed &&
-         conv.codes.numel() > 0 && conv.grad.numel() > 0 && s16::is_supported(shape_of(conv));
+  return conv.products == Products::int16 && conv.codes.dim() == 4 && conv.groups == 1 &&
+         !conv.transposed && conv.codes.numel() > 0 && conv.grad.numel() > 0 &&
+         s16::is_supported(shape_of(conv));
 }
 
 void in_parallel(int64_t count, const std::function<void(int64_t, int64_t)>& body) {
@@ -100,11 +101,12 @@ std::tuple<at::Tensor, at::Tensor> conv_int_backward(
     const at::Tensor& grad, const at::Tensor& codes, const at::Tensor& scale,
     const at::Tensor& zero_point, const at::Tensor& weight, const at::Tensor& weight_scale,
     at::IntArrayRef stride, at::IntArrayRef padding, at::IntArrayRef dilation,
-    at::IntArrayRef output_padding, int64_t groups, bool transposed, int64_t bits, bool input_grad,
-    bool weight_grad) {
+    at::IntArrayRef output_padding, int64_t groups, bool transposed, std::string_view products,
+    bool input_grad, bool weight_grad) {
+  const Products kind = products_of(products);
   const ConvBackwardArguments conv{grad,         codes,      scale,   zero_point, weight,
                                    weight_scale, stride,     padding, dilation,   output_padding,
-                                   groups,       transposed, bits,    input_grad, weight_grad};
+                                   groups,       transposed, kind,    input_grad, weight_grad};
   check_conv_int_backward(conv);
   auto results = empty_conv_gradients(conv);
   auto& [d_input, d_weight] = results;
@@ -118,7 +120,9 @@ std::tuple<at::Tensor, at::Tensor> conv_int_backward(
   const bool narrow_weight = narrow && weight_grad && !s16::weight_prefers_float32(shape_of(conv));
   const bool wide_input = input_grad && !narrow_input;
   const bool wide_weight = weight_grad && !narrow_weight;
-  const auto wide = conv_backward_float32(conv, wide_input, wide_weight);
+  const auto wide = conv.products == Products::bfloat16
+                        ? conv_backward_bfloat16(conv, wide_input, wide_weight)
+                        : conv_backward_float32(conv, wide_input, wide_weight);
   if (wide_input) keep(std::get<0>(wide), d_input);
   if (wide_weight) keep(std::get<1>(wide), d_weight);
   if (!narrow_input && !narrow_weight) return results;

@@ -45,7 +45,8 @@ struct Operands {
 };
 
 // Sums of scale and of zero_point for each block of each stretch: [blocks, 2, tile.channels].
-std::vector<double> block_sums(const Stretches& s, Quantizer q, const Operands& operands) {
+std::vector<double> block_sums(const Stretches& s, Quantizer q, const Operands& operands,
+                               bool clipped_only) {
   const int64_t width = s.tile.width, channels = s.tile.channels;
   std::vector<double> partial(static_cast<size_t>(s.count * s.blocks.count * 2 * channels));
   const int64_t step = std::min(s.length, s.blocks.elements);
@@ -65,9 +66,9 @@ std::vector<double> block_sums(const Stretches& s, Quantizer q, const Operands& 
                               q.width,
                               q.streams};
       std::fill(columns.begin(), columns.end(), 0.0);
-      kernels::kernels().fake_quantize_learned_backward(of_tile, operands.grad + at,
-                                                        operands.x + at, operands.out + at, n,
-                                                        {columns.data(), columns.data() + width});
+      kernels::kernels().fake_quantize_learned_backward(
+          of_tile, operands.grad + at, operands.x + at, operands.out + at, n,
+          {columns.data(), columns.data() + width, clipped_only});
       double* to = partial.data() + item * 2 * channels;
       kernels::fold_tile(columns.data(), s.tile, to);
       kernels::fold_tile(columns.data() + width, s.tile, to + channels);
@@ -103,8 +104,9 @@ std::tuple<at::Tensor, at::Tensor> add_blocks(const Stretches& s,
 
 at::Tensor fake_quantize_learned(const at::Tensor& x, const at::Tensor& scale,
                                  const at::Tensor& zero_point, int64_t axis, int64_t quant_min,
-                                 int64_t quant_max, double grad_scale) {
-  const LearnedArguments a{x, scale, zero_point, axis, quant_min, quant_max, grad_scale};
+                                 int64_t quant_max, double grad_scale, bool clipped_only) {
+  const LearnedArguments a{x,         scale,     zero_point, axis,
+                           quant_min, quant_max, grad_scale, clipped_only};
   check_fake_quantize_learned("fake_quantize_learned", a);
   return fake_quantized(x, scale, zero_codes(a), axis, quant_min, quant_max);
 }
@@ -112,8 +114,9 @@ at::Tensor fake_quantize_learned(const at::Tensor& x, const at::Tensor& scale,
 ThreeTensors fake_quantize_learned_backward(const at::Tensor& grad, const at::Tensor& x,
                                             const at::Tensor& scale, const at::Tensor& zero_point,
                                             int64_t axis, int64_t quant_min, int64_t quant_max,
-                                            double grad_scale) {
-  const LearnedArguments a{x, scale, zero_point, axis, quant_min, quant_max, grad_scale};
+                                            double grad_scale, bool clipped_only) {
+  const LearnedArguments a{x,         scale,     zero_point, axis,
+                           quant_min, quant_max, grad_scale, clipped_only};
   check_fake_quantize_learned_backward(grad, a);
   auto result = at::empty_like(x, x.options().dtype(at::kFloat));
   const auto real = float_like(x, result), gradient = float_like(grad, result);
@@ -131,7 +134,7 @@ ThreeTensors fake_quantize_learned_backward(const at::Tensor& grad, const at::Te
                     s.tile.width,
                     should_stream(result.numel(), step, operands.out)};
   const auto [d_scale, d_zero_point] =
-      add_blocks(s, block_sums(s, q, operands), a, parameters.scale.data());
+      add_blocks(s, block_sums(s, q, operands, clipped_only), a, parameters.scale.data());
   return {result.to(x.scalar_type()), d_scale, d_zero_point};
 }
 

@@ -3,7 +3,7 @@
 
 #include "ops/conv_arguments.h"
 #include "ops/cpu/codes.h"
-#include "ops/cpu/onednn.h"
+#include "ops/cpu/conv_tiles.h"
 
 namespace qat::ops {
 namespace {
@@ -13,9 +13,9 @@ at::Tensor linear_int(const at::Tensor& codes, int64_t zero_point, const at::Ten
   auto out = empty_linear_output(codes, weight);
   if (out.numel() == 0) return out;
   if (codes.numel() == 0) return out.zero_();
-  if (weight.size(1) <= onednn::kLongestSum && onednn::linear_is_exact()) {
-    const auto rows = as_unsigned(codes).reshape({-1, weight.size(1)}).contiguous();
-    return onednn::linear(rows, as_unsigned(codes, zero_point), weight).view(out.sizes());
+  if (tiles::take(weight)) {
+    tiles::linear(codes, zero_point, weight, out);
+    return out;
   }
   return out.copy_(at::linear(centred(codes, zero_point), weight.to(at::kDouble)));
 }

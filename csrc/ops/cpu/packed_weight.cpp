@@ -6,7 +6,7 @@
 #include <list>
 #include <mutex>
 
-namespace qat::ops::onednn {
+namespace qat::ops {
 namespace {
 
 using WeakTensor = c10::weak_intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>;
@@ -16,7 +16,7 @@ struct Entry {
   WeakTensor weight;
   uint32_t version;
   std::vector<int64_t> key;
-  at::Tensor packed;
+  Packed packed;
 };
 
 // More layers than a ResNet-152 has, each with the shapes of training and of evaluation.
@@ -24,16 +24,16 @@ constexpr size_t kMostEntries = 512;
 
 class Cache {
  public:
-  at::Tensor find(const at::Tensor& weight, const std::vector<int64_t>& key) {
+  Packed find(const at::Tensor& weight, const std::vector<int64_t>& key) {
     const std::lock_guard lock(mutex_);
     const auto found = std::find_if(entries_.begin(), entries_.end(), [&](const Entry& e) {
       return e.address == weight.unsafeGetTensorImpl() && !e.weight.expired() &&
              e.version == weight._version() && e.key == key;
     });
-    return found == entries_.end() ? at::Tensor() : found->packed;
+    return found == entries_.end() ? nullptr : found->packed;
   }
 
-  void insert(const at::Tensor& weight, const std::vector<int64_t>& key, const at::Tensor& packed) {
+  void insert(const at::Tensor& weight, const std::vector<int64_t>& key, const Packed& packed) {
     const std::lock_guard lock(mutex_);
     entries_.remove_if([&](const Entry& e) {
       const bool stale =
@@ -58,14 +58,14 @@ Cache& cache() {
 
 }  // namespace
 
-at::Tensor packed(const at::Tensor& weight, const std::vector<int64_t>& key,
-                  const std::function<at::Tensor()>& pack) {
+Packed packed_weight(const at::Tensor& weight, const std::vector<int64_t>& key,
+                     const std::function<Packed()>& pack) {
   if (weight.is_inference()) return pack();  // has no version counter
-  at::Tensor result = cache().find(weight, key);
-  if (result.defined()) return result;
+  Packed result = cache().find(weight, key);
+  if (result) return result;
   result = pack();
   cache().insert(weight, key, result);
   return result;
 }
 
-}  // namespace qat::ops::onednn
+}  // namespace qat::ops

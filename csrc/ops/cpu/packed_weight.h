@@ -1,17 +1,20 @@
 #pragma once
-// Weights in oneDNN's own layout, kept as long as the weight they were made from.
+// Weights in the layout of one kind of kernel, kept as long as the weight they were made from.
 
 #include <ATen/core/Tensor.h>
 
 #include <functional>
+#include <memory>
 #include <vector>
 
-namespace qat::ops::onednn {
+namespace qat::ops {
 
-// Calls `pack` unless the same tensor, unmodified, was packed for the same `key` before. A tensor
-// is recognised by its TensorImpl under a weak reference, so that an address used again is not
-// mistaken for it, and by its version counter.
-at::Tensor packed(const at::Tensor& weight, const std::vector<int64_t>& key,
-                  const std::function<at::Tensor()>& pack);
+using Packed = std::shared_ptr<const void>;
 
-}  // namespace qat::ops::onednn
+// Calls `pack` unless the same tensor, unmodified, was packed for the same `key` before; keys of
+// different kinds of kernels differ in length. A tensor is recognised by its TensorImpl under a
+// weak reference, so that an address used again is not mistaken for it, and by its version counter.
+Packed packed_weight(const at::Tensor& weight, const std::vector<int64_t>& key,
+                     const std::function<Packed()>& pack);
+
+}  // namespace qat::ops

@@ -24,8 +24,9 @@ at::Tensor zero_codes(const LearnedArguments& a, const OnDeviceOf& device) {
 
 at::Tensor fake_quantize_learned(const at::Tensor& x, const at::Tensor& scale,
                                  const at::Tensor& zero_point, int64_t axis, int64_t quant_min,
-                                 int64_t quant_max, double grad_scale) {
-  const LearnedArguments a{x, scale, zero_point, axis, quant_min, quant_max, grad_scale};
+                                 int64_t quant_max, double grad_scale, bool clipped_only) {
+  const LearnedArguments a{x,         scale,     zero_point, axis,
+                           quant_min, quant_max, grad_scale, clipped_only};
   check_fake_quantize_learned("fake_quantize_learned", a);
   const OnDeviceOf device(x);
   auto result = at::empty_like(x, x.options().dtype(at::kFloat));
@@ -46,8 +47,9 @@ kernels::cuda::LearnedBlocks blocks_of(const Stretches& s) {
 ThreeTensors fake_quantize_learned_backward(const at::Tensor& grad, const at::Tensor& x,
                                             const at::Tensor& scale, const at::Tensor& zero_point,
                                             int64_t axis, int64_t quant_min, int64_t quant_max,
-                                            double grad_scale) {
-  const LearnedArguments a{x, scale, zero_point, axis, quant_min, quant_max, grad_scale};
+                                            double grad_scale, bool clipped_only) {
+  const LearnedArguments a{x,         scale,     zero_point, axis,
+                           quant_min, quant_max, grad_scale, clipped_only};
   check_fake_quantize_learned_backward(grad, a);
   const OnDeviceOf device(x);
   auto result = at::empty_like(x, x.options().dtype(at::kFloat));
@@ -61,7 +63,7 @@ ThreeTensors fake_quantize_learned_backward(const at::Tensor& grad, const at::Te
       parameters.quantizer(scale, zero_codes(a, device), quant_min, quant_max), blocks,
       gradient.const_data_ptr<float>(), real.const_data_ptr<float>(), buffers.workspace(),
       {result.mutable_data_ptr<float>(), d_scale.mutable_data_ptr<float>(),
-       d_zero_point.mutable_data_ptr<float>(), scale.numel(), grad_scale},
+       d_zero_point.mutable_data_ptr<float>(), scale.numel(), grad_scale, clipped_only},
       device.stream());
   return {result.to(x.scalar_type()), d_scale, d_zero_point};
 }

@@ -8,6 +8,7 @@ are cited as "rule 2".
 
 from qat_ext.ops.chain import (
     Activation,
+    affine_half,
     batch_statistics,
     bn_act,
     bn_act_quantize,
@@ -24,10 +25,17 @@ from qat_ext.ops.quantize import (
     lookup,
     quantize,
 )
-from qat_ext.ops.ranges import choose_qparams, observe_minmax_, quantize_weight
+from qat_ext.ops.ranges import (
+    choose_qparams,
+    observe_histogram_,
+    observe_minmax_,
+    quantize_weight,
+    quantize_weights,
+)
 
 __all__ = [
     "Activation",
+    "affine_half",
     "batch_statistics",
     "bn_act",
     "bn_act_quantize",
@@ -43,8 +51,10 @@ __all__ = [
     "fold_batch_norm",
     "linear_int",
     "lookup",
+    "observe_histogram_",
     "observe_minmax_",
     "quantize",
     "quantize_weight",
+    "quantize_weights",
     "requantize",
 ]

@@ -84,6 +84,34 @@ def fold_batch_norm(
     )
 
 
+def affine_half(
+    acc: Tensor, multiplier: Tensor | None, bias: Tensor | None, *, axis: int = 1
+) -> tuple[Tensor, Tensor]:
+    """``acc * multiplier[c] + bias[c]`` (rule 7) in float16, which halves what backward keeps.
+
+    Args:
+        acc: float32, at least 1-d.
+        multiplier, bias: float32[C], or None: left out.
+        axis: channel axis, 1 or the last one.
+
+    Returns:
+        (values float16, shaped like `acc`, each rounded to nearest, ties to even; fits bool[1]:
+        whether float16 has numbers for all of them, that is none is NaN or beyond 65504).
+
+    Raises:
+        ValueError: when a type or a shape breaks these rules.
+
+    >>> import torch, qat_ext
+    >>> acc = torch.tensor([[1.0, 3e5]])
+    >>> values, fits = qat_ext.ops.affine_half(acc, torch.tensor([0.5, 0.125]), None)
+    >>> values.tolist(), fits.item()
+    ([[0.5, 37504.0]], True)
+    >>> qat_ext.ops.affine_half(acc, None, None)[1].item()
+    False
+    """
+    return cast(tuple[Tensor, Tensor], _ops.affine_half(acc, multiplier, bias, axis=axis))
+
+
 def bn_act(
     acc: Tensor,
     multiplier: Tensor | None = None,
@@ -227,7 +255,9 @@ def bn_act_quantize_backward(
     quant_max: int = 255,
     through_statistics: bool = False,
     residual_grad: bool = False,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    learned: bool = False,
+    clipped_only: bool = False,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradient of :func:`bn_act` (no `scale`) or of :func:`bn_act_quantize`.
 
     With ``dy = grad * straight-through mask * slope of the activation`` and batch norm's normalised
@@ -240,15 +270,21 @@ def bn_act_quantize_backward(
         gain: float32[C], factor of the gradient of ``v``; None: 1.
         through_statistics: batch norm used the statistics of this batch.
         residual_grad: also return the residual's gradient.
+        learned: also return the gradients of `scale` and of the float zero point that was rounded
+            to `zero_point` (rule 13), as :func:`fake_quantize_learned` learns them.
+        clipped_only: the gradient of `scale` counts clipped values alone (PACT).
         acc, multiplier, bias, residual, residual_scale, residual_zero_point, slope, scale,
             zero_point, axis, activation, p0, p1, quant_min, quant_max: as in the forward.
 
     Returns:
         (gradient of ``v``, float32, shaped like `acc`; ``dy``, or an empty tensor; sum of ``dy``
-        float32[C]; sum of ``dy * x_hat`` float32[C]; gradient of `slope`, or an empty tensor).
+        float32[C]; sum of ``dy * x_hat`` float32[C]; gradient of `slope`, or an empty tensor;
+        gradients of `scale` and of the zero point, float32, shaped like `scale`, or two empty
+        tensors).
 
     Raises:
-        ValueError: when a type or a shape breaks these rules.
+        ValueError: when a type or a shape breaks these rules, `learned` is given without `scale`,
+            or `clipped_only` without `learned`.
 
     >>> import torch, qat_ext
     >>> from qat_ext.ops import Activation
@@ -260,7 +296,7 @@ def bn_act_quantize_backward(
     [[0.5, 0.0]]
     """
     return cast(
-        tuple[Tensor, Tensor, Tensor, Tensor, Tensor],
+        tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor],
         _ops.bn_act_quantize_backward(
             grad,
             acc,
@@ -283,5 +319,7 @@ def bn_act_quantize_backward(
             quant_max=quant_max,
             through_statistics=through_statistics,
             residual_grad=residual_grad,
+            learned=learned,
+            clipped_only=clipped_only,
         ),
     )

@@ -80,7 +80,7 @@ def conv_int_backward(
     output_padding: Sequence[int] = (0,),
     groups: int = 1,
     transposed: bool = False,
-    bits: int = 32,
+    products: str = "float32",
     input_grad: bool = True,
     weight_grad: bool = True,
 ) -> tuple[Tensor, Tensor]:
@@ -94,8 +94,11 @@ def conv_int_backward(
         weight: int8, as in :func:`conv_int`.
         weight_scale: float32[K].
         stride, padding, dilation, output_padding, groups, transposed: as in :func:`conv_int`.
-        bits: 32: float32 products. 16: products of int16, for which the gradient is rounded to
-            32767 steps; on the CPU, for dense 2-d convolutions, elsewhere as 32.
+        products: "float32"; "int16", for which the gradient is rounded to 32767 steps (on the
+            CPU, for dense 2-d convolutions, elsewhere as "float32"); or "bfloat16", for which
+            `grad` times `weight_scale` and the results are rounded to 8 bits, codes and weights
+            stay as they are, and sums are float32 (not for depthwise convolutions on the CPU,
+            which stay "float32"). `weight_scale` must not be 0 then.
         input_grad: whether the gradient of the dequantized codes is wanted.
         weight_grad: whether the gradient of the dequantized weight is wanted.
 
@@ -131,7 +134,7 @@ def conv_int_backward(
             output_padding=_per_axis(output_padding, spatial),
             groups=groups,
             transposed=transposed,
-            bits=bits,
+            products=products,
             input_grad=input_grad,
             weight_grad=weight_grad,
         ),

@@ -98,6 +98,7 @@ def fake_quantize_learned(
     quant_min: int = 0,
     quant_max: int = 255,
     grad_scale: float = 1.0,
+    clipped_only: bool = False,
 ) -> Tensor:
     """:func:`fake_quantize` with a scale and a zero point that are learned (LSQ, LSQ+).
 
@@ -114,6 +115,8 @@ def fake_quantize_learned(
         quant_max: largest code; at most 255 codes above `quant_min`.
         grad_scale: factor of the gradients of `scale` and `zero_point`; LSQ takes
             ``1 / sqrt(x.numel() * quant_max)``, or the elements per channel instead of all.
+        clipped_only: the gradient of `scale` counts clipped elements alone, as that of PACT's
+            clipping level does.
 
     Returns:
         Tensor of the shape and type of `x`.
@@ -142,6 +145,7 @@ def fake_quantize_learned(
             quant_min=quant_min,
             quant_max=quant_max,
             grad_scale=grad_scale,
+            clipped_only=clipped_only,
         ),
     )
 
@@ -156,6 +160,7 @@ def fake_quantize_learned_backward(
     quant_min: int = 0,
     quant_max: int = 255,
     grad_scale: float = 1.0,
+    clipped_only: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of :func:`fake_quantize_learned` (rule 13), in one pass over `grad` and `x`.
 
@@ -164,7 +169,8 @@ def fake_quantize_learned_backward(
     Args:
         grad: gradient of the result, shaped like `x`.
         x: input of the forward.
-        scale, zero_point, axis, quant_min, quant_max, grad_scale: as in the forward.
+        scale, zero_point, axis, quant_min, quant_max, grad_scale, clipped_only: as in the
+            forward.
 
     Returns:
         Gradients of `x`, `scale` and `zero_point`, of their shapes and types.
@@ -191,6 +197,7 @@ def fake_quantize_learned_backward(
             quant_min=quant_min,
             quant_max=quant_max,
             grad_scale=grad_scale,
+            clipped_only=clipped_only,
         ),
     )
 

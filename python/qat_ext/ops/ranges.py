@@ -1,5 +1,6 @@
 """From data to scales and zero points: rules 1 and 5."""
 
+from collections.abc import Sequence
 from typing import cast
 
 import torch
@@ -34,6 +35,42 @@ def observe_minmax_(
     (-2.0, 3.0, 2)
     """
     _ops.observe_minmax_(x, min, max, count, axis=axis, momentum=momentum)
+
+
+def observe_histogram_(
+    x: Tensor, counts: Tensor, exponent: Tensor, extremes: Tensor, tally: Tensor
+) -> None:
+    """Adds the values of `x` to a histogram, in place.
+
+    1024 bins on either side of 0, each ``2**exponent`` wide: bin ``1024 + k`` holds the values
+    from ``k`` widths on and below ``k + 1`` of them, bin ``1023 - k`` their negatives. The exponent
+    grows as the values need it; a wider bin is a pair of narrower ones, so the histogram depends
+    on the values alone and not on their order or on the batches they came in.
+
+    Args:
+        x: real values; float32, bfloat16 or float16.
+        counts: int64[2048]; written to.
+        exponent: int64[1], -50 to 118. -50, to begin with, gives the finest bins; written to.
+        extremes: float32[2], smallest and largest finite value; ``[inf, -inf]`` to begin with;
+            written to.
+        tally: int64[2], number of zeros and of values that are not finite; they are in no bin.
+            Written to.
+
+    Raises:
+        ValueError: when a shape, a type or the exponent breaks these rules.
+
+    >>> import torch, qat_ext
+    >>> counts, exponent = torch.zeros(2048, dtype=torch.int64), torch.tensor([-50])
+    >>> inf, tally = float("inf"), torch.zeros(2, dtype=torch.int64)
+    >>> extremes = torch.tensor([inf, -inf])
+    >>> x = torch.tensor([-2.0, 0.0, 3.0, 3.0, inf])
+    >>> qat_ext.ops.observe_histogram_(x, counts, exponent, extremes, tally)
+    >>> exponent.item(), extremes.tolist(), tally.tolist()
+    (-8, [-2.0, 3.0], [1, 1])
+    >>> counts.nonzero().flatten().tolist(), counts[1024 + 3 * 2**8].item()
+    ([511, 1792], 2)
+    """
+    _ops.observe_histogram_(x, counts, exponent, extremes, tally)
 
 
 def choose_qparams(
@@ -117,5 +154,53 @@ def quantize_weight(
         tuple[Tensor, Tensor],
         _ops.quantize_weight(
             weight, axis=axis, groups=groups, bits=bits, narrow=narrow, power_of_two=power_of_two
+        ),
+    )
+
+
+def quantize_weights(
+    weights: Sequence[Tensor],
+    *,
+    axis: Sequence[int],
+    groups: Sequence[int],
+    bits: Sequence[int],
+    narrow: Sequence[bool],
+    power_of_two: Sequence[bool],
+) -> tuple[list[Tensor], list[Tensor]]:
+    """`quantize_weight` of many weights in one parallel pass, with the same bits.
+
+    Args:
+        weights: float32, one at least, all on one device.
+        axis, groups, bits, narrow, power_of_two: as for `quantize_weight`, one entry per weight.
+
+    Returns:
+        (codes of each weight, scales of each weight).
+
+    Raises:
+        ValueError: when a list has another length than `weights`, or an entry breaks the rules of
+            `quantize_weight`; the message names the weight.
+
+    >>> import torch, qat_ext
+    >>> weights = [torch.tensor([[0.5, -1.0]]), torch.tensor([[2.0], [0.25]])]
+    >>> codes, scales = qat_ext.ops.quantize_weights(
+    ...     weights,
+    ...     axis=[0, -1],
+    ...     groups=[1, 1],
+    ...     bits=[3, 3],
+    ...     narrow=[True, True],
+    ...     power_of_two=[True, True],
+    ... )
+    >>> [each.tolist() for each in codes], [each.tolist() for each in scales]
+    ([[[1, -2]], [[2], [0]]], [[0.5], [1.0]])
+    """
+    return cast(
+        tuple[list[Tensor], list[Tensor]],
+        _ops.quantize_weights(
+            list(weights),
+            axis=list(axis),
+            groups=list(groups),
+            bits=list(bits),
+            narrow=list(narrow),
+            power_of_two=list(power_of_two),
         ),
     )

@@ -80,10 +80,14 @@ INSTANTIATE_TEST_SUITE_P(
                 "job.yaml:1:19: error: nested deeper than 16 levels"},
         Mistake{"",
                 "job.yaml:1:1: error: a job: expected a map with the keys name, run, seed, "
-                "threads, model, data, float, calibrate, qat, recipe, found nothing"},
+                "threads, weights, model, data, float, calibrate, qat, distill, adversarial, "
+                "recipe, found "
+                "nothing"},
         Mistake{"- a\n",
                 "job.yaml:1:1: error: a job: expected a map with the keys name, run, seed, "
-                "threads, model, data, float, calibrate, qat, recipe, found a list"},
+                "threads, weights, model, data, float, calibrate, qat, distill, adversarial, "
+                "recipe, found "
+                "a list"},
         Mistake{"seed: 1\n",
                 "job.yaml:1:1: error: key 'model' is missing; expected a map with the "
                 "model's name"}));
@@ -93,9 +97,10 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(
         Mistake{"modle: {name: mlp}\n",
                 "job.yaml:1:1: error: unknown key 'modle'; did you mean 'model'?"},
-        Mistake{"banana: 1\n",
-                "job.yaml:1:1: error: unknown key 'banana'; the keys here are name, run, seed, "
-                "threads, model, data, float, calibrate, qat, recipe"},
+        Mistake{
+            "banana: 1\n",
+            "job.yaml:1:1: error: unknown key 'banana'; the keys here are name, run, seed, "
+            "threads, weights, model, data, float, calibrate, qat, distill, adversarial, recipe"},
         Mistake{"model: {depth: 8}\n",
                 "job.yaml:1:8: error: model: key 'name' is missing; expected "
                 "one of mlp, mobilenet_v2, resnet, vit"},

@@ -7,6 +7,7 @@ from ops.test_conv_int import geometry, random_codes
 
 ONE, ZERO = torch.tensor([0.05]), torch.tensor([3], dtype=torch.int32)
 UNSIGNED = {"quant_min": 0, "quant_max": 255}
+PRODUCTS = ("float32", "int16", "bfloat16")
 
 
 def _channels(count):
@@ -36,7 +37,10 @@ def _learned(calls):
         learned = [*front, zero.float() + 0.25]
         if front[-2].requires_grad:
             learned[1:] = [tensor.clone().requires_grad_() for tensor in learned[1:]]
-        found.append((tuple(learned), keywords | {"grad_scale": 0.125}))
+        clipped_only = len(found) % 2 == 1
+        found.append(
+            (tuple(learned), keywords | {"grad_scale": 0.125, "clipped_only": clipped_only})
+        )
     return found
 
 
@@ -70,7 +74,9 @@ def _backward():
         found.append((tensors, c.keywords() | flags))
     flags = UNSIGNED | {"through_statistics": False, "residual_grad": False}
     tensors = torch.randn_like(c.acc), *c.tensors(), None, None, None, None, None
-    return [*found, (tensors, c.keywords() | flags)]
+    narrow = found[0][0][0], found[0][0][1].half(), *found[0][0][2:]
+    learned = [(a, k | {"learned": True, "clipped_only": i == 1}) for i, (a, k) in enumerate(found)]
+    return [*found, *learned, (tensors, c.keywords() | flags), (narrow, found[0][1])]
 
 
 def _conv_int():
@@ -92,7 +98,7 @@ def _conv_int_backward():
             grad = torch.randn_like(torch.ops.qat_ext.conv_int(codes, 0, weight, **keywords))
         tensors = grad, codes, ONE, ZERO, weight, torch.rand(grad.shape[1])
         wanted = {"input_grad": True, "weight_grad": rank == 2}
-        found += [(tensors, keywords | wanted | {"bits": bits}) for bits in (32, 16)]
+        found += [(tensors, keywords | wanted | {"products": name}) for name in PRODUCTS]
     return found
 
 
@@ -105,6 +111,23 @@ def _observe():
         ((x, *state(1)), {"axis": -1, "momentum": 0.1}),
         ((x, *state(5)), {"axis": 1, "momentum": 1.0}),
     ]
+
+
+def _histogram():
+    def state(exponent):
+        counts = torch.zeros(2048, dtype=torch.int64)
+        extremes = torch.tensor([float("inf"), -float("inf")])
+        return counts, torch.tensor([exponent]), extremes, torch.zeros(2, dtype=torch.int64)
+
+    wide = torch.randn(40000) * 1e3
+    return [((torch.randn(2, 5, 4, 3), *state(-50)), {}), ((wide, *state(-3)), {})]
+
+
+def _weights():
+    weights = [torch.randn(6, 4, 3, 3), torch.randn(6, 4, 3), torch.randn(6, 4)]
+    options = {"axis": [0, 1, -1], "groups": [1, 2, 1], "bits": [8, 4, 3]}
+    options |= {"narrow": [True, False, False], "power_of_two": [False, False, True]}
+    return [((weights,), options)]
 
 
 def samples():
@@ -126,12 +149,14 @@ def samples():
             ((codes, *_channels(8)), {"axis": 1}),
         ],
         "observe_minmax_": _observe(),
+        "observe_histogram_": _histogram(),
         "choose_qparams": [((low, high), chosen | {"power_of_two": False})],
         "quantize_weight": [
             ((torch.randn(6, 4, 3, 3),), weight),
             ((torch.randn(6, 4, 3),), weight | {"axis": 1, "groups": 2}),
             ((torch.randn(6, 4),), weight | {"axis": -1}),
         ],
+        "quantize_weights": _weights(),
         "lookup": [((codes, torch.randn(256)), {"quant_min": 0})],
         "conv_int": _conv_int(),
         "conv_int_backward": _conv_int_backward(),
@@ -145,6 +170,7 @@ def samples():
             (tuple(five), {"eps": 1e-5}),
             ((None,) * 4 + (*five[:2],), {"eps": 0.0}),
         ],
+        "affine_half": _statistics(),
         "bn_act": [(c.tensors(), c.keywords()) for c in _chains()],
         "bn_act_quantize": _bn_act_quantize(),
         "bn_act_quantize_backward": _backward(),

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils._pytree import tree_leaves
 
 from ops.library import load
 from ops.samples import samples
@@ -53,7 +54,7 @@ def digests():
                 results = getattr(ops, name)(*arguments, **keywords)
             if results is None:  # in place
                 results = arguments[1:3]
-            for result in [results] if isinstance(results, torch.Tensor) else results:
+            for result in tree_leaves(results):
                 sha.update(result.detach().contiguous().numpy().tobytes())
         found[name] = sha.hexdigest()
     return found
@@ -74,6 +75,14 @@ def larger(name):
             ((grad, chain.acc, scales, -scales), options | {"axis": 1}),
             ((grad[:, :, 0, 0], chain.acc[:, :, 0, 0], scales, -scales), options | {"axis": 1}),
         ]
+    if name == "bn_act_quantize_backward":
+        scales, zeros = torch.rand(24) * 0.01, torch.arange(24, dtype=torch.int32)
+        options = chain.keywords() | {"quant_min": 0, "quant_max": 255}
+        options |= {"through_statistics": True, "residual_grad": False, "learned": True}
+        batch_norm = torch.rand(24) * 1e-3, torch.randn(24), torch.randn(24)
+        tensors = torch.randn_like(chain.acc), *chain.tensors()
+        quantizers = (scales[:1], zeros[5:6]), (scales, zeros)
+        return [((*tensors, *q, *batch_norm), options) for q in quantizers]
     if name == "bn_act":
         return [(chain.tensors(), chain.keywords())]
     return []

@@ -66,7 +66,7 @@ class Case:
             )
         )
 
-    def run(self, ops, through_statistics, xhat=True, residual_grad=False, gain=True):
+    def run(self, ops, through_statistics, xhat=True, residual_grad=False, gain=True, **learned):
         return ops.bn_act_quantize_backward(
             self.grad,
             *self.chain.tensors(),
@@ -80,6 +80,7 @@ class Case:
             quant_max=self.ends[1],
             through_statistics=through_statistics,
             residual_grad=residual_grad,
+            **learned,
         )
 
 
@@ -214,7 +215,7 @@ def test_clipped_elements_get_nothing(ops):
 
 def test_absent_xhat_and_gain(ops):
     case = make_case((6, 24, 5, 7), 1, "relu")
-    d_value, d_residual, sum_dy, sum_dy_xhat, _ = case.run(ops, False, xhat=False, gain=False)
+    d_value, d_residual, sum_dy, sum_dy_xhat, *_ = case.run(ops, False, xhat=False, gain=False)
     assert d_residual.shape == (0,) and not sum_dy_xhat.any()
     dy = rows(d_value, case.chain).double()
     # At most 16 terms are added in float (15 roundings), then in double; the result is rounded.
@@ -243,7 +244,7 @@ def test_memory_orders_and_half_precision_gradients(ops):
 def test_empty(ops):
     case = make_case((6, 4), 1, "relu")
     case.grad, case.chain.acc = case.grad[:0], case.chain.acc[:0]
-    d_value, _, sum_dy, sum_dy_xhat, _ = case.run(ops, True)
+    d_value, _, sum_dy, sum_dy_xhat, *_ = case.run(ops, True)
     assert d_value.shape == (0, 4) and sum_dy.tolist() == sum_dy_xhat.tolist() == [0] * 4
 
 

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from ops.samples import PRODUCTS
 from ops.test_conv_int import (
     CASES,
     DTYPES,
@@ -60,10 +61,10 @@ class Case:
         self.forward(x, w).backward(self.grad.double().abs())
         return x.grad, w.grad, self.grad.numel()
 
-    def run(self, ops, bits=32, **wanted):
+    def run(self, ops, products="float32", **wanted):
         wanted = {"input_grad": True, "weight_grad": True} | wanted
         tensors = self.grad, self.codes, self.scale, self.zero, self.weight, self.weight_scale
-        return ops.conv_int_backward(*tensors, **self.g, bits=bits, **wanted)
+        return ops.conv_int_backward(*tensors, **self.g, products=products, **wanted)
 
 
 def cases():
@@ -104,53 +105,95 @@ def test_float32(ops, shape, weight_shape, options, dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_int16(ops, shape, weight_shape, options, dtype):
     case = Case(shape, weight_shape, dtype, **options)
-    for actual, expected in zip(case.run(ops, 16), case.expected(case.grad), strict=True):
+    for actual, expected in zip(case.run(ops, "int16"), case.expected(case.grad), strict=True):
         # The rounding of a normally distributed gradient to 32767 steps of its largest magnitude
         # (about 4 to 5 deviations) is off by 5 / 32767 / sqrt(12) = 4e-5 of it, in the mean.
         error = (actual.double() - expected).norm() / expected.norm()
         assert error <= 2e-4, error
 
 
-def test_int16_rounds_the_gradient(ops):
-    """16 bits must not quietly be 32."""
+@pytest.mark.filterwarnings("ignore:TF32 acceleration")
+@pytest.mark.parametrize("onednn", [True, False])
+@pytest.mark.parametrize("shape, weight_shape, options", list(cases()))
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_bfloat16(ops, shape, weight_shape, options, dtype, onednn):
+    """Of gradient and result each element is off by up to 2^-8, 1.66e-3 in the root mean square
+    (Note [bfloat16 gradients]). A sum of products of which some cancel keeps the absolute error of
+    its terms, so the result's is compared with the terms where there are only a few."""
+    case = Case(shape, weight_shape, dtype, **options)
+    with torch.backends.mkldnn.flags(enabled=onednn):
+        found = case.run(ops, "bfloat16")
+    *terms, count = case.magnitudes()
+    for actual, expected, sizes in zip(found, case.expected(case.grad), terms, strict=True):
+        assert actual.dtype == torch.float32
+        worst = (
+            2.0**-7 + (count + 4) * EPS
+        )  # (1 + 2^-8)^2 - 1 < 2^-7 + 2^-16, which the rest covers
+        assert ((actual.double() - expected).abs() <= (worst + 2.0**-16) * sizes).all()
+        if expected.numel() >= 500:
+            error = (actual.double() - expected).norm() / expected.norm()
+            assert error <= 3e-3, error  # sqrt(2) * 1.66e-3 and the spread of few elements
+
+
+def test_bfloat16_takes_codes_and_weights_as_they_are(ops):
+    """A gradient of powers of two is exact, and so are codes of 8 bits on either side of zero: sums
+    of a single product are the product, rounded once."""
+    case = Case((1, 256, 2, 2), (64, 256, 1, 1), torch.uint8)
+    case.codes = torch.arange(256, dtype=torch.uint8).view(1, 256, 1, 1)
+    case.zero = torch.tensor([255], dtype=torch.int32)
+    case.scale, case.weight_scale = torch.tensor([0.5]), torch.full((64,), 0.25)
+    case.grad = torch.zeros(1, 64, 1, 1)
+    case.grad[0, 9] = 2.0
+    d_input, d_weight = case.run(ops, "bfloat16")
+    assert torch.equal(d_input[0, :, 0, 0], case.weight[9, :, 0, 0].float() * 0.5)
+    assert torch.equal(d_weight[9, :, 0, 0], torch.arange(-255.0, 1.0))
+
+
+@pytest.mark.parametrize("products", ["int16", "bfloat16"])
+def test_narrow_products_round_the_gradient(ops, products):
+    """They must not quietly be float32."""
     case = Case((2, 64, 14, 14), (64, 64, 3, 3), torch.uint8, padding=1)
-    for narrow, wide in zip(case.run(ops, 16), case.run(ops, 32), strict=True):
+    for narrow, wide in zip(case.run(ops, products), case.run(ops, "float32"), strict=True):
         assert not torch.equal(narrow, wide)
 
 
-@pytest.mark.parametrize("bits", [32, 16])
-def test_only_what_is_wanted(ops, bits):
+@pytest.mark.parametrize("products", PRODUCTS)
+def test_only_what_is_wanted(ops, products):
     case = Case((2, 64, 14, 14), (32, 64, 3, 3), torch.uint8, padding=1)
-    d_input, d_weight = case.run(ops, bits)
-    alone = case.run(ops, bits, weight_grad=False)
+    d_input, d_weight = case.run(ops, products)
+    alone = case.run(ops, products, weight_grad=False)
     assert torch.equal(alone[0], d_input) and alone[1].shape == (0,)
-    alone = case.run(ops, bits, input_grad=False)
+    alone = case.run(ops, products, input_grad=False)
     assert alone[0].shape == (0,) and torch.equal(alone[1], d_weight)
 
 
-@pytest.mark.parametrize("bits", [32, 16])
+@pytest.mark.parametrize("products", PRODUCTS)
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_gradient_that_is_not_finite_stays_so(ops, bits, bad):
+def test_a_gradient_that_is_not_finite_stays_so(ops, products, bad):
     case = Case((2, 64, 14, 14), (32, 64, 3, 3), torch.uint8, padding=1)
     case.grad[1, 7, 3, 3] = bad
-    d_input, d_weight = case.run(ops, bits)
+    d_input, d_weight = case.run(ops, products)
     assert not d_input.isfinite().all() and not d_weight[7].isfinite().all()
 
 
 def test_empty_batch_and_zero_gradient(ops):
     case = Case((2, 64, 14, 14), (32, 64, 3, 3), torch.uint8, padding=1)
     case.grad.zero_()
-    for bits in (32, 16):
-        d_input, d_weight = case.run(ops, bits)
+    for products in PRODUCTS:
+        d_input, d_weight = case.run(ops, products)
         assert not d_input.any() and not d_weight.any()
     case.codes, case.grad = case.codes[:0], case.grad[:0]
-    for bits in (32, 16):
-        d_input, d_weight = case.run(ops, bits)
+    for products in PRODUCTS:
+        d_input, d_weight = case.run(ops, products)
         assert d_input.shape == (0, 64, 14, 14) and not d_weight.any()
 
 
 BAD = [
-    ("bits", 8, "conv_int_backward: bits: expected 32 or 16, got 8."),
+    (
+        "products",
+        "int4",
+        "conv_int_backward: products: expected float32, int16 or bfloat16, got 'int4'.",
+    ),
     ("grad", torch.zeros(2, 8, 3, 3), "conv_int_backward: grad: "),
     ("weight_scale", torch.ones(3), "conv_int_backward: weight_scale: "),
     ("scale", torch.ones(3), "conv_int_backward: scale: "),
@@ -161,8 +204,8 @@ BAD = [
 @pytest.mark.parametrize("argument, value, message", BAD)
 def test_messages(ops, argument, value, message):
     case = Case((2, 6, 14, 14), (8, 6, 3, 3), torch.uint8, padding=1)
-    bits = value if argument == "bits" else 32
-    if argument != "bits":
+    products = value if argument == "products" else "float32"
+    if argument != "products":
         setattr(case, argument, value)
     with pytest.raises(ValueError, match=message):
-        case.run(ops, bits)
+        case.run(ops, products)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from torch.utils._pytree import tree_leaves
 
 from ops.layouts import lay_out
 from ops.library import load
@@ -13,7 +14,10 @@ from ops.test_all_ops import NAMES, larger
 
 load()
 SOURCES = Path(__file__).parents[3] / "csrc" / "ops" / "cuda"
-STATE = {"observe_minmax_": slice(1, 4)}  # arguments that the operator writes
+STATE = {
+    "observe_minmax_": slice(1, 4),
+    "observe_histogram_": slice(1, 5),
+}  # arguments that the operator writes
 needs_gpu = pytest.mark.skipif(
     not torch.cuda.is_available(),
     reason="no CUDA device, or a torch without CUDA: the CUDA operators were not run",
@@ -29,6 +33,8 @@ def calls_of(name):
 
 
 def to_cuda(value):
+    if isinstance(value, list):
+        return [to_cuda(each) for each in value]
     return value.detach().cuda() if isinstance(value, torch.Tensor) else value
 
 
@@ -38,7 +44,7 @@ def run(ops, name, arguments, keywords):
         results = getattr(ops, name)(*arguments, **keywords)
     if name in STATE:
         return list(arguments[STATE[name]])
-    return [results] if isinstance(results, torch.Tensor) else list(results)
+    return tree_leaves(results)
 
 
 def assert_same_bits(found, expected):
@@ -103,7 +109,14 @@ def test_other_layouts_give_the_same_bits(ops, name):
 @needs_gpu
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize(
-    "name", ["fake_quantize", "fake_quantize_backward", "quantize", "observe_minmax_"]
+    "name",
+    [
+        "fake_quantize",
+        "fake_quantize_backward",
+        "quantize",
+        "observe_minmax_",
+        "observe_histogram_",
+    ],
 )
 def test_half_precision_gives_the_same_bits(ops, name, dtype):
     for arguments, keywords in calls_of(name):
@@ -111,7 +124,9 @@ def test_half_precision_gives_the_same_bits(ops, name, dtype):
 
 
 @needs_gpu
-@pytest.mark.parametrize("name", ["fake_quantize", "quantize", "observe_minmax_"])
+@pytest.mark.parametrize(
+    "name", ["fake_quantize", "quantize", "observe_minmax_", "observe_histogram_"]
+)
 def test_nan_and_infinity_give_the_same_bits(ops, name):
     for arguments, keywords in calls_of(name):
         x = arguments[0].detach().clone()

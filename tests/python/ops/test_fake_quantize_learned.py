@@ -181,6 +181,25 @@ def test_autocast_computes_in_float32(ops):
     same_bits(y, expected_of(x.float(), scale, zero, -1, 0, 255))
 
 
+@pytest.mark.parametrize("axis", [-1, 1])
+def test_clipped_only_counts_the_clipped_elements(ops, axis):
+    """PACT (Choi et al. 2018): with alpha = 15 scale, d x_hat / d alpha is 1 above it."""
+    x = torch.randn(5, 6, 7) * 4
+    scale = torch.full((1 if axis == -1 else 6,), 0.25)
+    zero = torch.zeros_like(scale)
+    grad = torch.randint(-9, 9, x.shape).float()  # sums of small integers are exact
+    options = {"quant_min": 0, "quant_max": 15, "grad_scale": 1 / 15, "clipped_only": True}
+    found = ops.fake_quantize_learned_backward(grad, x, scale, zero, axis=axis, **options)
+    above = torch.where(torch.round(x / 0.25) > 15, grad, 0.0)
+    expected = above.sum() if axis == -1 else above.sum((0, 2))
+    assert torch.equal(found[1], expected.reshape(scale.shape)) and (expected != 0).all()
+    plain = ops.fake_quantize_learned_backward(
+        grad, x, scale, zero, axis=axis, **(options | {"clipped_only": False})
+    )
+    assert torch.equal(found[0], plain[0]) and torch.equal(found[2], plain[2])
+    assert not torch.equal(found[1], plain[1])
+
+
 def test_lsq_learns_the_scale(ops):
     """Descent on the quantization error moves a scale that is far off to one near the best."""
     torch.manual_seed(0)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from ops.reference import same_bits
-from ops.test_conv_int import DTYPES, path, random_codes  # noqa: F401
+from ops.test_conv_int import DTYPES, random_codes
 
 
 def expected_of(codes, zero, weight):
@@ -15,7 +15,7 @@ def expected_of(codes, zero, weight):
     "shape, outputs", [((4, 64), 10), ((1, 1), 1), ((33,), 7), ((2, 3, 5, 19), 48), ((16, 513), 70)]
 )
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_forward(ops, path, shape, outputs, dtype):  # noqa: F811
+def test_forward(ops, shape, outputs, dtype):
     codes, weight = random_codes(shape, dtype), random_codes((outputs, shape[-1]), torch.int8)
     for zero in (DTYPES[dtype][0], 0, 77, DTYPES[dtype][1]):
         same_bits(ops.linear_int(codes, zero, weight), expected_of(codes, zero, weight))
@@ -23,7 +23,7 @@ def test_forward(ops, path, shape, outputs, dtype):  # noqa: F811
 
 @pytest.mark.parametrize("columns", [2304, 65000, 65001, 66400])
 @pytest.mark.parametrize("zero", [0, 200])
-def test_largest_sums_round_once(ops, path, columns, zero):  # noqa: F811
+def test_largest_sums_round_once(ops, columns, zero):
     """Up to the longest sums that fit int32, and, where zero is 200, uncentred ones that do not."""
     codes = torch.full((3, columns), 255, dtype=torch.uint8)
     codes[1, ::2] = 254
@@ -39,7 +39,7 @@ def test_empty(ops, shape):
     same_bits(ops.linear_int(codes, 5, weight), torch.zeros(shape[:-1] + (4,)))
 
 
-def test_strided_operands(ops, path):  # noqa: F811
+def test_strided_operands(ops):
     codes = random_codes((40, 12), torch.int8).T[::2]
     weight = random_codes((40, 9), torch.int8).T
     same_bits(ops.linear_int(codes, 3, weight), expected_of(codes, 3, weight))

@@ -90,3 +90,62 @@ def test_errors(ops):
         ops.quantize_weight(weight, **keywords | {"bits": 1})
     with pytest.raises(ValueError, match="weight: expected float32, bfloat16 or float16, got Int"):
         ops.quantize_weight(weight.int(), **keywords)
+
+
+LIST_OPTIONS = ("axis", "groups", "bits", "narrow", "power_of_two")
+
+
+def random_weights(count):
+    """Weights of every kind of layout, from one element to many threads' shares."""
+    weights, options = [], {name: [] for name in LIST_OPTIONS}
+    for i in range(count):
+        shape, axis, groups = CASES[i % len(CASES)] if i % 5 else ((64 + i, 40, 3, 3), 0, 1)
+        weight = torch.randn(shape)
+        if i % 3 == 0 and weight.dim() == 4:
+            weight = weight.contiguous(memory_format=torch.channels_last)
+        weights.append(weight)
+        for name, value in zip(
+            LIST_OPTIONS, (axis, groups, 2 + i % 7, i % 2 == 0, i % 3 == 1), strict=True
+        ):
+            options[name].append(value)
+    return weights, options
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("count", [1, 2, 7, 70])
+def test_a_list_gives_what_each_weight_gives(ops, threads, count):
+    weights, options = random_weights(count)
+    torch.set_num_threads(threads)
+    codes, scales = ops.quantize_weights(weights, **options)
+    torch.set_num_threads(2)
+    assert len(codes) == len(scales) == count
+    for i, weight in enumerate(weights):
+        one = {name: values[i] for name, values in options.items()}
+        expected = ops.quantize_weight(weight, **one)
+        same_bits(codes[i], expected[0])
+        same_bits(scales[i], expected[1])
+        assert codes[i].stride() == expected[0].stride()
+
+
+def test_empty_weights_in_a_list(ops):
+    weights = [torch.zeros(0, 3), torch.ones(2, 3), torch.zeros(4, 0), torch.full((1, 1), 2.0)]
+    options = {"axis": [0] * 4, "groups": [1] * 4, "bits": [8] * 4}
+    options |= {"narrow": [True] * 4, "power_of_two": [False] * 4}
+    codes, scales = ops.quantize_weights(weights, **options)
+    assert [c.shape for c in codes] == [w.shape for w in weights]
+    assert codes[1].tolist() == [[127] * 3] * 2 and codes[3].tolist() == [[127]]
+    assert scales[2].tolist() == [2.0**-40] * 4 and scales[0].numel() == 0
+
+
+def test_errors_of_a_list(ops):
+    weights, options = random_weights(3)
+    with pytest.raises(
+        ValueError, match=r"quantize_weights: bits: expected one entry per weight \(3\), got 2"
+    ):
+        ops.quantize_weights(weights, **options | {"bits": [8, 8]})
+    with pytest.raises(
+        ValueError, match=r"quantize_weights: weights\[1\]: bits: expected an integer .* got 9"
+    ):
+        ops.quantize_weights(weights, **options | {"bits": [8, 9, 8]})
+    with pytest.raises(ValueError, match=r"weights\[2\]: weight: expected float32, .* got Int"):
+        ops.quantize_weights([*weights[:2], weights[2].int()], **options)

@@ -78,6 +78,44 @@ def test_unpack_is_the_inverse_of_packing_by_hand(bits):
             unpack(spare, form, [7], "w")
 
 
+def with_codebook(indices=(0b1000_0100, 0b0000_0001), book=(-7, 0, 5), bits=4):
+    """`small`, its 6 weights as 2-bit indices 0 1 0 2 | 1 0."""
+    the_graph, tensors = small()
+    the_graph["nodes"][1]["weight_format"] = f"s{bits}"
+    tensors["w"] = np.array(indices, np.uint8)
+    tensors["w.codebook"] = np.array(book, np.int8)
+    return h.file_bytes(the_graph, tensors)
+
+
+def test_a_codebook_by_hand():
+    assert parse(with_codebook()).weights[1].tolist() == [[-7, 0], [-7, 5], [0, -7]]
+    # One bit each: 0 1 1 0 1 0.
+    assert parse(with_codebook([0b10110], [-3, 2])).weights[1].tolist() == [
+        [-3, 2],
+        [2, -3],
+        [2, -3],
+    ]
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        (dict(book=(-7, 5, 0)), "the codes do not ascend"),
+        (dict(book=(-7, 0, 0)), "the codes do not ascend"),
+        (dict(book=(-9, 0, 5)), "a code outside -8 … 7"),
+        (dict(book=(-7, 0)), r"U8\[1\] is expected"),
+        (dict(book=range(-4, 5)), "1 to 8 codes, got 9"),
+        (dict(book=()), "1 to 8 codes, got 0"),
+        (dict(indices=(0b1100_0100, 1)), "an index over 2"),
+        (dict(indices=(0b0100_0100, 1)), "a code without an index"),
+        (dict(indices=(0b1000_0100, 0b11_0001)), "spare bits"),
+    ],
+)
+def test_refused_codebooks(change, message):
+    with pytest.raises(OracleError, match=message):
+        parse(with_codebook(**change))
+
+
 def test_wrong_calls():
     model = parse(h.file_bytes(*small()))
     with pytest.raises(OracleError, match="1 inputs are expected"):

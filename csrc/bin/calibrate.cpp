@@ -1,0 +1,45 @@
+#include <filesystem>
+
+#include "commands.h"
+#include "train/run.h"
+#include "train/stop_signal.h"
+#include "train/yaml_tree.h"
+
+namespace qat::bin {
+namespace {
+
+using namespace qat::train;
+
+bool replaces(const std::vector<std::string>& overrides, const std::string& key) {
+  for (const std::string& assignment : overrides) {
+    if (assignment.starts_with(key + "=")) return true;
+  }
+  return false;
+}
+
+// The job of a run on the run's float model, in a folder of its own.
+Job job_of_run(const std::string& path, const std::vector<std::string>& overrides) {
+  const RunFolder folder = open_run(path);
+  if (!std::filesystem::exists(folder.float_model())) {
+    throw JobError(path + ": error: the run has no float model yet, " + folder.float_model() +
+                   "; finish it with 'qat resume'");
+  }
+  Job job = load_job(folder.job(), overrides);
+  job.weights = folder.float_model();
+  if (!replaces(overrides, "run")) job.run.clear();
+  if (!replaces(overrides, "name")) job.name += "-calibrated";
+  return job;
+}
+
+}  // namespace
+
+int calibrate(const std::string& what, const std::vector<std::string>& overrides) {
+  install_stop_handler();
+  Job job =
+      std::filesystem::is_directory(what) ? job_of_run(what, overrides) : load_job(what, overrides);
+  job.qat.epochs = 0;
+  const RunFolder folder = create_run(job);
+  return conclude(run_job(job, folder));
+}
+
+}  // namespace qat::bin

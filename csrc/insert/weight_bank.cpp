@@ -1,0 +1,133 @@
+#include "insert/weight_bank.h"
+
+#include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
+#include <ATen/ops/zeros.h>
+
+#include "quantizers/cluster.h"
+#include "quantizers/oscillation.h"
+
+namespace qat::insert {
+namespace {
+
+std::unique_ptr<PruneMask> make_mask(const Recipe& recipe, const SiteCompression& compression,
+                                     const WeightShape& shape) {
+  if (compression.prune == PruneMethod::none) return nullptr;
+  return std::make_unique<PruneMask>(recipe.prune, compression.prune, shape);
+}
+
+std::unique_ptr<WeightQuantizer> make_quantizer(const SitePlan& site,
+                                                const SiteCompression& compression) {
+  if (compression.values == 0) return make_weight_quantizer(site.weight, site.weight_shape);
+  return make_cluster_quantizer(site.weight, site.weight_shape, compression.values,
+                                compression.prune != PruneMethod::none);
+}
+
+}  // namespace
+
+WeightBank::WeightBank(const capture::Trace& trace, const Plan& plan, const Recipe& recipe)
+    : entry_of_node_(trace.nodes.size(), -1) {
+  for (size_t i = 0; i < trace.nodes.size(); ++i) {
+    const auto& node = trace.nodes[i];
+    const SitePlan& site = plan.sites[i];
+    const bool layer = node.kind == capture::Kind::conv || node.kind == capture::Kind::linear;
+    if (!layer || !site.integer) continue;
+    const LayerCompression chosen = compression_of(trace, plan, recipe, static_cast<int64_t>(i));
+    const SiteCompression& compression = chosen.site;
+    const bool derived = site.weight_parameter.empty();
+    const std::string name = derived ? node.name + ".weight" : site.weight_parameter;
+    for (size_t k = 0; k < entries_.size() && entry_of_node_[i] < 0; ++k) {
+      const Entry& known = entries_[k];
+      const bool same = known.recipe == site.weight && known.shape == site.weight_shape &&
+                        known.compression == compression;
+      if (same && !derived && known.name == name) entry_of_node_[i] = static_cast<int>(k);
+    }
+    if (entry_of_node_[i] >= 0) continue;
+    entry_of_node_[i] = static_cast<int>(entries_.size());
+    Entry entry{name,
+                site.weight,
+                site.weight_shape,
+                compression,
+                make_mask(recipe, compression, site.weight_shape),
+                make_quantizer(site, compression),
+                at::Tensor(),
+                nullptr};
+    if (compression.prune == PruneMethod::channel) {
+      pruned_channels_[static_cast<int64_t>(i)] = entry_of_node_[i];
+      if (chosen.batch_norm >= 0) pruned_channels_[chosen.batch_norm] = entry_of_node_[i];
+    }
+    const at::Tensor scale = entry.quantizer->learned_scale();
+    if (recipe.freeze.convergence > 0 && scale.defined()) {
+      entry.convergence = std::make_shared<Convergence>(recipe.freeze.convergence, scale.numel());
+    }
+    if (recipe.oscillation.freeze > 0) {
+      entry.quantizer = freeze_oscillations(std::move(entry.quantizer), recipe.oscillation,
+                                            site.weight, site.weight_shape);
+    }
+    if (!entry.quantizer->state().empty()) entry.initialized = at::zeros({1}, at::kLong);
+    entries_.push_back(std::move(entry));
+  }
+}
+
+void WeightBank::begin_forward(bool moves) {
+  if (!moves) return;
+  const at::NoGradGuard no_grad;
+  for (Entry& entry : entries_) {
+    if (!entry.convergence || entry.initialized.item<int64_t>() == 0) continue;
+    const at::Tensor scale = entry.quantizer->learned_scale().to(at::kDouble);
+    entry.convergence->see(scale, scale);
+  }
+}
+
+WeightOutcome WeightBank::quantize(int index, const at::Tensor& given, WeightMode mode) {
+  Entry& entry = entries_.at(static_cast<size_t>(index));
+  if (entry.mask && mode.training) entry.mask->update(given);
+  const at::Tensor weight = entry.mask ? entry.mask->apply(given) : given;
+  if (entry.initialized.defined() && entry.initialized.item<int64_t>() == 0) {
+    const at::NoGradGuard no_grad;
+    entry.quantizer->initialize(weight.detach());
+    entry.initialized.fill_(1);
+  }
+  if (entry.convergence && entry.convergence->reached()) mode.learn = false;
+  WeightOutcome outcome = entry.quantizer->quantize(weight, mode);
+  if (entry.mask) entry.mask->require_zero(outcome.quantized.codes);
+  return outcome;
+}
+
+void WeightBank::step(double fraction) {
+  for (const Entry& entry : entries_) {
+    if (entry.mask) entry.mask->step(fraction);
+  }
+}
+
+at::Tensor WeightBank::kept_channels(int64_t node, const at::Tensor& per_channel) const {
+  const auto pruned = pruned_channels_.find(node);
+  if (pruned == pruned_channels_.end() || !per_channel.defined()) return per_channel;
+  const at::Tensor gone = entries_[static_cast<size_t>(pruned->second)].mask->channels() == 0;
+  return per_channel.masked_fill(gone.to(per_channel.device()), 0.0);
+}
+
+NamedTensors WeightBank::state() const {
+  NamedTensors all;
+  for (const Entry& entry : entries_) {
+    if (entry.mask) {
+      for (const auto& [name, tensor] : entry.mask->state()) {
+        all.emplace_back(entry.name + "." + name, tensor);
+      }
+    }
+    for (const auto& [name, tensor] : entry.quantizer->state()) {
+      all.emplace_back(entry.name + "." + name, tensor);
+    }
+    if (entry.convergence) {
+      for (const auto& [name, tensor] : entry.convergence->state()) {
+        all.emplace_back(entry.name + "." + name, tensor);
+      }
+    }
+    if (entry.initialized.defined()) {
+      all.emplace_back(entry.name + ".initialized", entry.initialized);
+    }
+  }
+  return all;
+}
+
+}  // namespace qat::insert

@@ -1,0 +1,60 @@
+#pragma once
+// The weight quantizers of a prepared model.
+
+#include <ATen/core/Tensor.h>
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "insert/compression.h"
+#include "insert/plan.h"
+#include "quantizers/convergence.h"
+#include "quantizers/prune.h"
+#include "quantizers/weight_quantizer.h"
+
+namespace qat::insert {
+
+class WeightBank {
+ public:
+  WeightBank(const capture::Trace& trace, const Plan& plan, const Recipe& recipe);
+
+  // moves: a training forward in which learned scales may move.
+  void begin_forward(bool moves);
+
+  // Layers that share a parameter and a recipe share an entry.
+  int entry_of(int64_t node) const { return entry_of_node_.at(static_cast<size_t>(node)); }
+  // The first weight sets the method's own parameters.
+  WeightOutcome quantize(int entry, const at::Tensor& weight, WeightMode mode);
+  // PreparedModel::step: masks follow their schedule (Note [When a mask moves]).
+  void step(double fraction);
+  // A bias, gain or offset of node `node`, 0 for channels that are pruned; `per_channel` may be
+  // undefined. The node is a layer or the batch norm behind one.
+  at::Tensor kept_channels(int64_t node, const at::Tensor& per_channel) const;
+  // "conv1.weight.scale", ...
+  NamedTensors state() const;
+  const WeightRecipe& recipe(int entry) const {
+    return entries_.at(static_cast<size_t>(entry)).recipe;
+  }
+  const WeightShape& shape(int entry) const {
+    return entries_.at(static_cast<size_t>(entry)).shape;
+  }
+
+ private:
+  struct Entry {
+    std::string name;
+    WeightRecipe recipe;
+    WeightShape shape;
+    SiteCompression compression;
+    std::unique_ptr<PruneMask> mask;  // or none
+    std::unique_ptr<WeightQuantizer> quantizer;
+    at::Tensor initialized;                    // int64[1]; undefined where the method has no state
+    std::shared_ptr<Convergence> convergence;  // nullptr: scales move until all are frozen
+  };
+  std::vector<Entry> entries_;
+  std::vector<int> entry_of_node_;
+  std::map<int64_t, int> pruned_channels_;  // layers and batch norms -> entry
+};
+
+}  // namespace qat::insert

@@ -1,0 +1,36 @@
+#pragma once
+// Typed calls of the operators that quantizers are made of.
+
+#include <ATen/core/Tensor.h>
+
+#include <tuple>
+
+#include "numerics/format.h"
+
+namespace qat::quantizers::call {
+
+// axis -1: one scale; otherwise one per index of the axis. zero_point: int32, shaped like scale.
+at::Tensor quantize(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& zero_point,
+                    int64_t axis, numerics::IntFormat format);
+
+// (codes int8, scale float32). axis 1: of a transposed convolution, one scale per group and column.
+std::tuple<at::Tensor, at::Tensor> quantize_weight(const at::Tensor& weight, int64_t axis,
+                                                   int64_t groups, numerics::IntFormat format,
+                                                   bool power_of_two);
+
+struct LearnedGradients {
+  at::Tensor x, scale, zero_point;
+};
+
+// Rule 13. zero_point: float32, shaped like scale.
+LearnedGradients fake_quantize_learned_backward(const at::Tensor& grad, const at::Tensor& x,
+                                                const at::Tensor& scale,
+                                                const at::Tensor& zero_point, int64_t axis,
+                                                numerics::IntFormat format,
+                                                bool clipped_only = false);
+
+at::Tensor fake_quantize_backward(const at::Tensor& grad, const at::Tensor& x,
+                                  const at::Tensor& scale, const at::Tensor& zero_point,
+                                  int64_t axis, numerics::IntFormat format);
+
+}  // namespace qat::quantizers::call

@@ -1,0 +1,40 @@
+// absmax: the scale reaches the largest magnitude (rule 5), so that nothing is clipped and the
+// gradient passes straight through. With rounding: stochastic a training step rounds up with the
+// probability of the remainder (Gupta et al. 2015).
+
+#include "quantizers/calls.h"
+#include "quantizers/weight_common.h"
+
+namespace qat::quantizers {
+namespace {
+
+class Absmax final : public WeightQuantizer {
+ public:
+  Absmax(WeightRecipe recipe, WeightShape shape)
+      : recipe_(std::move(recipe)), shape_(std::move(shape)) {}
+
+  WeightOutcome quantize(const at::Tensor& weight, WeightMode mode) const override {
+    const WeightRecipe now = in_stage(recipe_, mode);
+    const bool per_channel = recipe_.granularity == Granularity::channel;
+    auto [codes, scale] = call::quantize_weight(weight.detach(), per_channel ? shape_.axis : -1,
+                                                shape_.groups, now.format(), recipe_.power_of_two);
+    if (!per_channel) scale = scale.expand({shape_.channels()}).contiguous();
+    const bool plain = recipe_.rounding == Rounding::nearest && recipe_.noise == 0.0;
+    if (plain || !mode.learn) return {{codes, scale}, weight};
+    return {rounded_weight(weight, scale, shape_, now, mode), weight};
+  }
+
+ private:
+  WeightRecipe recipe_;
+  WeightShape shape_;
+};
+
+const bool registered =
+    register_weight_method({"absmax",
+                            [](const WeightRecipe& recipe, const WeightShape& shape) {
+                              return std::make_unique<Absmax>(recipe, shape);
+                            },
+                            &narrowing_obstacle});
+
+}  // namespace
+}  // namespace qat::quantizers
