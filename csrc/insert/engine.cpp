@@ -50,6 +50,14 @@ void require_examples(const std::vector<TensorList>& examples) {
   }
 }
 
+void require_cpu(const TensorList& inputs) {
+  for (const at::Tensor& input : inputs) {
+    if (input.is_cpu() || !input.defined()) continue;
+    throw Error("forward: an input is on " + input.device().str() +
+                "; a prepared model computes on the CPU so far: move model and inputs there.");
+  }
+}
+
 bool has_integer_site(const insert::Plan& plan) {
   for (const insert::SitePlan& site : plan.sites) {
     if (site.integer) return true;
@@ -115,6 +123,8 @@ insert::SessionOptions Engine::options() const {
   const bool moves = options.quantize && options.training && !flag(ranges_frozen);
   options.observe = phase() == Phase::calibrate || moves;
   options.learn = moves;
+  // Asked here: a checkpointed part runs without gradients at first.
+  options.track = options.quantize && options.training && at::GradMode::is_enabled();
   options.batch_norm_frozen = flag(batch_norm_frozen);
   options.progress = progress();
   return options;
@@ -141,6 +151,7 @@ TensorList Engine::forward(const TensorList& inputs) {
         "prepared or run; prepare the outer model alone, or call the inner one outside of it.");
   }
   if (phase() == Phase::floating && !tap) return access.forward(inputs);
+  require_cpu(inputs);
   const insert::SessionOptions chosen = options();
   auto record = std::make_shared<insert::ForwardRecord>(access.tensors());
   record->engine = alive_;
@@ -169,7 +180,7 @@ void Engine::step(double to) {
     throw Error("step: fraction: expected a number from 0 to 1, got " + std::to_string(to));
   }
   fraction.clamp_min_(to);
-  weights.step(to);
+  weights.step(fraction.item<double>());
   if (to >= recipe.freeze.batch_norm) batch_norm_frozen.fill_(1);
   if (to >= recipe.freeze.ranges) {
     bank.commit();

@@ -25,6 +25,7 @@ struct SessionOptions {
   bool quantize = true;  // false: calibrate, operators run in float
   bool observe = false;  // ranges move
   bool learn = false;    // gradients reach learned scales and zero points
+  bool track = false;    // statistics of the weights follow this forward
   bool training = false;
   bool batch_norm_frozen = false;
   bool recompute = false;  // Note [Recomputation]

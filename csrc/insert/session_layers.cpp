@@ -36,12 +36,12 @@ const WeightOutcome& Session::quantized_weight(const Call& call, const at::Tenso
     return known->second.outcome;
   }
   WeightMode mode;
-  mode.training = options_.training;
+  mode.training = options_.training && !options_.recompute;
   mode.learn = options_.learn;
-  mode.track = options_.training && !options_.recompute && at::GradMode::is_enabled();
+  mode.track = options_.track && !options_.recompute;
   mode.lowest_bits = options_.progress.weight_bits;
   UsedWeight used{weight, weight_bank_.quantize(entry, weight, mode), current_region()};
-  if (weight_probe) weight_probe(entry, weight, used.outcome.quantized);
+  if (weight_probe) weight_probe(entry, weight_bank_.masked(entry, weight), used.outcome.quantized);
   return weights_.insert_or_assign(key, std::move(used)).first->second.outcome;
 }
 

@@ -4,6 +4,8 @@
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/zeros.h>
 
+#include <algorithm>
+
 #include "quantizers/cluster.h"
 #include "quantizers/oscillation.h"
 
@@ -23,7 +25,36 @@ std::unique_ptr<WeightQuantizer> make_quantizer(const SitePlan& site,
                                 compression.prune != PruneMethod::none);
 }
 
+// Whether the layer's weight is a parameter itself, or its transpose. One that is cut out of a
+// parameter or computed from it is the layer's own.
+bool reads_parameter(const capture::Trace& trace, const capture::TraceNode& node) {
+  size_t argument = 1;
+  if (node.kind == capture::Kind::linear) {
+    const auto plain = node.plain_arguments();
+    argument = capture::parse_linear({node.op.schema(), plain.data()}).weight;
+  }
+  const capture::TraceValue* value = &trace.values[node.arguments[argument].values.at(0)];
+  if (value->source == capture::Source::node) {
+    const capture::TraceNode& maker = trace.nodes[value->index];
+    if (maker.op.schema().name() != "aten::t") return false;
+    value = &trace.values[maker.inputs().at(0)];
+  }
+  return value->source == capture::Source::parameter;
+}
+
 }  // namespace
+
+// A name for an entry's state that no other entry has: a parameter may be quantized in two ways.
+std::string WeightBank::unused(const std::string& wanted, const std::string& other) const {
+  const auto taken = [this](const std::string& name) {
+    return std::any_of(entries_.begin(), entries_.end(),
+                       [&](const Entry& entry) { return entry.name == name; });
+  };
+  if (!taken(wanted)) return wanted;
+  std::string name = other;
+  for (int k = 1; taken(name); ++k) name = other + "#" + std::to_string(k);
+  return name;
+}
 
 WeightBank::WeightBank(const capture::Trace& trace, const Plan& plan, const Recipe& recipe)
     : entry_of_node_(trace.nodes.size(), -1) {
@@ -34,15 +65,16 @@ WeightBank::WeightBank(const capture::Trace& trace, const Plan& plan, const Reci
     if (!layer || !site.integer) continue;
     const LayerCompression chosen = compression_of(trace, plan, recipe, static_cast<int64_t>(i));
     const SiteCompression& compression = chosen.site;
-    const bool derived = site.weight_parameter.empty();
-    const std::string name = derived ? node.name + ".weight" : site.weight_parameter;
+    const bool direct = reads_parameter(trace, node);
+    std::string name = direct ? site.weight_parameter : node.name + ".weight";
     for (size_t k = 0; k < entries_.size() && entry_of_node_[i] < 0; ++k) {
       const Entry& known = entries_[k];
       const bool same = known.recipe == site.weight && known.shape == site.weight_shape &&
                         known.compression == compression;
-      if (same && !derived && known.name == name) entry_of_node_[i] = static_cast<int>(k);
+      if (same && direct && known.name == name) entry_of_node_[i] = static_cast<int>(k);
     }
     if (entry_of_node_[i] >= 0) continue;
+    name = unused(name, node.name + ".weight");
     entry_of_node_[i] = static_cast<int>(entries_.size());
     Entry entry{name,
                 site.weight,
@@ -92,6 +124,11 @@ WeightOutcome WeightBank::quantize(int index, const at::Tensor& given, WeightMod
   WeightOutcome outcome = entry.quantizer->quantize(weight, mode);
   if (entry.mask) entry.mask->require_zero(outcome.quantized.codes);
   return outcome;
+}
+
+at::Tensor WeightBank::masked(int entry, const at::Tensor& weight) const {
+  const auto& mask = entries_.at(static_cast<size_t>(entry)).mask;
+  return mask ? mask->apply(weight) : weight;
 }
 
 void WeightBank::step(double fraction) {

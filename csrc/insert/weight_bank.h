@@ -23,10 +23,12 @@ class WeightBank {
   // moves: a training forward in which learned scales may move.
   void begin_forward(bool moves);
 
-  // Layers that share a parameter and a recipe share an entry.
+  // Layers that read one and the same parameter with one recipe share an entry.
   int entry_of(int64_t node) const { return entry_of_node_.at(static_cast<size_t>(node)); }
   // The first weight sets the method's own parameters.
   WeightOutcome quantize(int entry, const at::Tensor& weight, WeightMode mode);
+  // The weight with what is pruned at zero.
+  at::Tensor masked(int entry, const at::Tensor& weight) const;
   // PreparedModel::step: masks follow their schedule (Note [When a mask moves]).
   void step(double fraction);
   // A bias, gain or offset of node `node`, 0 for channels that are pruned; `per_channel` may be
@@ -42,6 +44,7 @@ class WeightBank {
   }
 
  private:
+  std::string unused(const std::string& wanted, const std::string& other) const;
   struct Entry {
     std::string name;
     WeightRecipe recipe;

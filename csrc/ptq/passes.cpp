@@ -58,6 +58,7 @@ void forward(Engine& engine, Phase phase, const TensorList& inputs,
 ReferenceGuard::ReferenceGuard(Engine& engine, const Reference& reference) {
   if (reference.empty()) return;
   const std::unordered_map<std::string, at::Tensor> values(reference.begin(), reference.end());
+  std::vector<std::pair<at::Tensor, at::Tensor>> pairs;
   for (const auto& [name, tensor] : engine.access.tensors()) {
     const auto found = values.find(name);
     if (found == values.end()) continue;
@@ -66,8 +67,12 @@ ReferenceGuard::ReferenceGuard(Engine& engine, const Reference& reference) {
                   std::to_string(found->second.numel()) + " values for " +
                   std::to_string(tensor.numel()));
     }
-    saved_.emplace_back(tensor.detach(), tensor.detach().clone());
-    saved_.back().first.copy_(found->second);
+    pairs.emplace_back(tensor.detach(), found->second);
+  }
+  // Nothing throws any more: what is overwritten is put back.
+  for (const auto& [tensor, value] : pairs) {
+    saved_.emplace_back(tensor, tensor.clone());
+    tensor.copy_(value);
   }
 }
 

@@ -200,6 +200,7 @@ void check_methods(const Recipe& recipe) {
 
 WeightRecipe SiteRule::apply(WeightRecipe to) const {
   if (weight_bits) to.bits = *weight_bits;
+  if (to.bits == kMaxBits) to.noise = 0.0;  // which leaves weights at 8 bits
   if (weight_method) to.method = *weight_method;
   return to;
 }

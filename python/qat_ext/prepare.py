@@ -158,6 +158,7 @@ class PreparedModule(nn.Module):
                 copied._core.state(), self._core.state(), strict=True
             ):
                 theirs.copy_(ours)
+                theirs.requires_grad_(ours.requires_grad)
         copied.training = self.training
         memo[id(self)] = copied
         return copied

@@ -291,3 +291,53 @@ def test_stochastic_rounding_is_unbiased_and_ends_with_training():
     qmodel.eval()
     assert qmodel(x).flatten().tolist() == [1.0, 0.0, 0.0, 0.0]
     assert torch.equal(qmodel(x), qat.convert(qmodel)(x))
+
+
+class Sliced(nn.Module):
+    """Three layers whose weights are cut out of one parameter."""
+
+    def __init__(self):
+        super().__init__()
+        self.weight = nn.Parameter(
+            torch.randn(12, 4) * torch.tensor([1.0, 20, 0.1]).repeat_interleave(4)[:, None]
+        )
+
+    def forward(self, x):
+        for part in self.weight.chunk(3):
+            x = nn.functional.linear(x, part)
+        return x
+
+
+def test_weights_cut_out_of_one_parameter_have_scales_of_their_own():
+    torch.manual_seed(0)
+    x = torch.randn(8, 4)
+    recipe = {"weights": {"method": "lsq", "granularity": "tensor"}}
+    qmodel = qat.prepare(Sliced(), x, recipe)
+    with qat.calibrate(qmodel):
+        qmodel(x)
+    qmodel.train()
+    qmodel(x).sum().backward()
+    scales = [p for n, p in qmodel.quantizers.named_parameters()]
+    assert len(scales) == 3 and len({p.item() for p in scales}) == 3
+    assert all(p.grad is not None for p in scales)
+
+
+class Tied(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.layer(self.layer(x))
+
+
+def test_one_parameter_quantized_in_two_ways_has_two_states():
+    x = torch.randn(8, 4)
+    rules = [{"sites": "<last>", "weight_bits": 4}]
+    qmodel = qat.prepare(Tied(), x, {"weights": {"method": "lsq"}, "rules": rules})
+    assert len(list(qmodel.quantizers.parameters())) == len(qmodel._core.state()) - len(
+        list(qmodel.quantizers.buffers())
+    )
+    assert len([n for n, _ in qmodel._core.state() if n.endswith("weight.scale")]) == 2
+    same = qat.prepare(Tied(), x, {"weights": {"method": "lsq"}})
+    assert len([n for n, _ in same._core.state() if n.endswith("weight.scale")]) == 1
