@@ -38,6 +38,11 @@ int calibrate(const std::string& what, const std::vector<std::string>& overrides
   Job job =
       std::filesystem::is_directory(what) ? job_of_run(what, overrides) : load_job(what, overrides);
   job.qat.epochs = 0;
+  if (job.recipe.prune.method != PruneMethod::none) {
+    throw JobError(what +
+                   ": error: recipe.prune: weights are pruned in quantization-aware steps, and "
+                   "'qat calibrate' has none; use 'qat train', or prune.method: none");
+  }
   const RunFolder folder = create_run(job);
   return conclude(run_job(job, folder));
 }

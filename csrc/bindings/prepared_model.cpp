@@ -1,6 +1,7 @@
 #include "insert/prepared_model.h"
 
 #include <pybind11/stl.h>
+#include <torch/csrc/Exceptions.h>
 #include <torch/csrc/utils/pybind.h>
 
 #include <memory>
@@ -55,6 +56,7 @@ std::shared_ptr<PreparedModel> create(py::object access, const std::vector<Tenso
           },
   };
   const Recipe parsed = Recipe::from_json(nlohmann::json::parse(recipe));
+  const torch::PyWarningHandler warnings;  // reports what the engine warned of, once it returns
   py::gil_scoped_release no_gil;
   return PreparedModel::create(std::move(engine_access), examples, parsed);
 }

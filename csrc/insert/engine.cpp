@@ -4,12 +4,14 @@
 #include <ATen/ops/full.h>
 #include <ATen/ops/zeros.h>
 
+#include <algorithm>
 #include <exception>
 
 #include "error.h"
 #include "insert/mode.h"
 #include "insert/quantized_tensor.h"
 #include "insert/recompute.h"
+#include "insert/site_name.h"
 
 namespace qat {
 namespace {
@@ -58,6 +60,20 @@ void require_cpu(const TensorList& inputs) {
   }
 }
 
+// A rule for a misspelt site would be a rule without effect.
+void warn_of_idle_rules(const capture::Trace& trace, const Recipe& recipe) {
+  const insert::LayerEnds ends(trace);
+  for (size_t i = 0; i < recipe.rules.size(); ++i) {
+    const std::string& sites = recipe.rules[i].sites;
+    const bool used = std::any_of(trace.nodes.begin(), trace.nodes.end(), [&](const auto& node) {
+      return ends.name_of(node).matches(sites);
+    });
+    if (used) continue;
+    TORCH_WARN("qat_ext: recipe.rules[", i, "].sites: '", sites,
+               "' matches no site of the model, so the rule does nothing; plan() prints the sites");
+  }
+}
+
 bool has_integer_site(const insert::Plan& plan) {
   for (const insert::SitePlan& site : plan.sites) {
     if (site.integer) return true;
@@ -101,6 +117,7 @@ Engine::Engine(ModelAccess model, capture::Trace recorded, const Recipe& chosen)
       batch_norm_frozen(at::zeros({1}, at::kLong)),
       ranges_frozen(at::zeros({1}, at::kLong)),
       fraction(at::zeros({1}, at::kDouble)) {
+  warn_of_idle_rules(trace, recipe);
   if (!has_integer_site(plan)) {
     throw Error(
         "prepare: the plan holds no site to quantize. The forward called no convolution or "

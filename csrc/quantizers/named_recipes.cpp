@@ -4,6 +4,7 @@
 
 #include "error.h"
 #include "quantizers/recipe.h"
+#include "quantizers/recipe_fields.h"
 
 namespace qat {
 namespace {
@@ -68,7 +69,7 @@ Recipe Recipe::named(const std::string& name) {
     if (name == recipe.name) {
       json keys = recipe.keys;
       keys["name"] = name;
-      return from_json(keys);
+      return recipe::parse(keys);
     }
     known += recipe.name + std::string(", ");
   }

@@ -196,6 +196,19 @@ void check_methods(const Recipe& recipe) {
   }
 }
 
+// Keys over those of a named recipe; a list replaces the list.
+json with_base(const json& given) {
+  if (!given.is_object() || !given.contains("base")) return given;
+  const json& base = given["base"];
+  if (!base.is_string()) throw Error("recipe.base: expected a name, got " + base.dump());
+  json merged = Recipe::named(base.get<std::string>()).to_json();
+  merged["name"] = base.get<std::string>() + "-changed";
+  json over = given;
+  over.erase("base");
+  merged.merge_patch(over);
+  return merged;
+}
+
 }  // namespace
 
 WeightRecipe SiteRule::apply(WeightRecipe to) const {
@@ -211,8 +224,7 @@ ActivationRecipe SiteRule::apply(ActivationRecipe to) const {
   return to;
 }
 
-Recipe Recipe::from_json(const json& object) {
-  if (object.is_string()) return named(object.get<std::string>());
+Recipe recipe::parse(const json& object) {
   Reader reader(object, "recipe");
   Recipe recipe;
   reader.text("name", recipe.name);
@@ -241,6 +253,20 @@ Recipe Recipe::from_json(const json& object) {
   check_compression(recipe);
   check_oscillation(recipe);
   return recipe;
+}
+
+Recipe Recipe::from_json(const json& given) {
+  if (given.is_string()) return named(given.get<std::string>());
+  const Recipe parsed = recipe::parse(with_base(given));
+  const auto& names = recipe_names();
+  const bool taken = parsed.name != Recipe().name &&
+                     std::find(names.begin(), names.end(), parsed.name) != names.end();
+  if (taken && parsed != named(parsed.name)) {
+    throw Error("recipe.name: '" + parsed.name +
+                "' names a recipe that these keys differ from; write base: " + parsed.name +
+                " to start from it, or choose another name");
+  }
+  return parsed;
 }
 
 json Recipe::to_json() const {

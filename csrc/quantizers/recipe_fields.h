@@ -11,7 +11,14 @@
 
 #include "error.h"
 
+namespace qat {
+struct Recipe;
+}
+
 namespace qat::recipe {
+
+// A mapping of keys as it is; Recipe::from_json adds what a name and a base mean.
+Recipe parse(const nlohmann::json& object);
 
 template <typename Enum>
 using Choices = std::vector<std::pair<const char*, Enum>>;

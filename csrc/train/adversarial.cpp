@@ -49,8 +49,9 @@ at::Tensor perturb(const Forward& forward, const Batch& batch, const AttackSpec&
   const at::NoGradGuard no_grad;
   const at::Tensor& clean = batch.inputs;
   const at::Tensor radius = bounds.unit * spec.epsilon;
-  const at::Tensor low = at::maximum(clean - radius, bounds.low);
-  const at::Tensor high = at::minimum(clean + radius, bounds.high);
+  // An input beyond what training data can be moves inwards only, and no further than the radius.
+  const at::Tensor low = at::minimum(clean, at::maximum(clean - radius, bounds.low));
+  const at::Tensor high = at::maximum(clean, at::minimum(clean + radius, bounds.high));
   at::Tensor x = clean;
   if (spec.random_start) {
     const at::Tensor noise = at::rand(clean.sizes(), std::move(generator), clean.options());

@@ -51,7 +51,13 @@ Job parse_tree(const Node& root, const std::string& default_name) {
   if (const Node* part = fields.find("qat")) job.qat = parse_phase(*part, "qat", job.qat);
   if (const Node* part = fields.find("distill")) job.distill = parse_distill(*part);
   if (const Node* part = fields.find("adversarial")) job.adversarial = parse_adversarial(*part);
-  if (const Node* part = fields.find("recipe")) job.recipe = parse_recipe(*part);
+  if (const Node* part = fields.find("recipe")) {
+    job.recipe = parse_recipe(*part);
+    if (job.recipe.prune.method != PruneMethod::none && job.qat.epochs == 0) {
+      part->place.fail(
+          "recipe.prune: weights are pruned in quantization-aware steps, and qat.epochs is 0");
+    }
+  }
   return job;
 }
 

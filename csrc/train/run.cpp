@@ -23,7 +23,7 @@ class Runner {
         state_(resumed ? *resumed : TrainingState{}),
         log_(folder.path, state_.log) {
     log_.console.line((resumed ? "resuming " : "run folder ") + folder_.path);
-    if (job.distill) check_distillation(session_);
+    if (job.distill && job.qat.epochs > 0) check_distillation(session_);
     if (!resumed) return;
     copy_values(state_.model, tensors_of(*session_.network), folder_.latest());
     // Last of all: initialising the network drew random numbers too.

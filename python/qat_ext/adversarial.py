@@ -119,8 +119,9 @@ def pgd(
     length = 2.5 * epsilon / steps if step is None else step
     _positive("step", length)
     clean = inputs.detach()
-    least = torch.maximum(clean - epsilon, torch.as_tensor(low).to(clean))
-    most = torch.minimum(clean + epsilon, torch.as_tensor(high).to(clean))
+    # An input outside of the interval moves inwards only, and no further than epsilon.
+    least = torch.minimum(clean, torch.maximum(clean - epsilon, torch.as_tensor(low).to(clean)))
+    most = torch.maximum(clean, torch.minimum(clean + epsilon, torch.as_tensor(high).to(clean)))
     x = clean
     if random_start:
         noise = torch.rand(clean.shape, generator=generator, dtype=clean.dtype, device=clean.device)

@@ -53,3 +53,33 @@ def test_first_and_last_are_the_ends_of_the_model():
     assert bits == [
         ["a", "u7"], ["w", "s7"], ["a", "u3"], ["w", "s3"], ["a", "u6"], ["w", "s6"],
     ]  # fmt: skip
+
+
+def test_a_base_is_changed_key_by_key():
+    recipe = {"base": "w4a4-lsq", "weights": {"bits": 5}, "rules": []}
+    read = json.loads(_C.check_recipe(json.dumps(recipe)))
+    named = json.loads(_C.named_recipe("w4a4-lsq"))
+    named["weights"]["bits"], named["rules"], named["name"] = 5, [], "w4a4-lsq-changed"
+    assert read == named
+    assert json.loads(_C.check_recipe(json.dumps(read))) == read
+
+
+@pytest.mark.parametrize(
+    ("recipe", "message"),
+    [
+        ({"name": "w4a4-lsq"},
+         "recipe.name: 'w4a4-lsq' names a recipe that these keys differ from; write base: w4a4-lsq"
+         " to start from it, or choose another name"),
+        ({"base": 4}, "recipe.base: expected a name, got 4"),
+    ],
+)  # fmt: skip
+def test_names_and_bases_that_mean_nothing(recipe, message):
+    with pytest.raises(qat.Error) as error:
+        _C.check_recipe(json.dumps(recipe))
+    assert str(error.value) == message
+
+
+def test_a_rule_without_a_site_warns():
+    rules = [{"sites": "nosuch*", "weight_bits": 4}]
+    with pytest.warns(UserWarning, match=r"recipe.rules\[0\].sites: 'nosuch\*' matches no site"):
+        qat.prepare(nn.Linear(2, 2), torch.ones(2, 2), {"rules": rules})
