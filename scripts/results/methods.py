@@ -125,7 +125,9 @@ def main() -> int:
         write_whole(results.with_suffix(".svg"), svg(store))
     if arguments.list or arguments.table or arguments.plot:
         return 0
-    signal.signal(signal.SIGTERM, interrupt)
+    # Also SIGINT: a script that a shell starts in the background inherits that it is ignored.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, interrupt)
     chosen = [(row, seed) for row in rows for seed in row.seeds if seed in seeds]
     todo = list(store.missing(with_needs(rows), seeds))
     if arguments.redo:
