@@ -151,8 +151,6 @@ Chain rebuild_chain(const ChainScalars& s, const variable_list& saved) {
   return chain;
 }
 
-using OptionalTensor = std::optional<at::Tensor>;
-
 struct ChainNode : Function<ChainNode> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& source,
                             const OptionalTensor& gamma, const OptionalTensor& beta,
@@ -213,10 +211,6 @@ struct ChainNode : Function<ChainNode> {
     return out;
   }
 };
-
-OptionalTensor optional(const at::Tensor& tensor) {
-  return tensor.defined() ? OptionalTensor(tensor) : std::nullopt;
-}
 
 at::Tensor apply(Chain chain, const Nominal& nominal, Outcome outcome, const QuantizeTo* to) {
   if (!at::GradMode::is_enabled()) chain.save = SavedValue::float32;  // nothing is kept

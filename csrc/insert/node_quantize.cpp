@@ -20,12 +20,6 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::variable_list;
-using OptionalTensor = std::optional<at::Tensor>;
-
-OptionalTensor optional(const at::Tensor& tensor) {
-  return tensor.defined() ? OptionalTensor(tensor) : std::nullopt;
-}
-
 struct QuantizeNode : Function<QuantizeNode> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& real,
                             const OptionalTensor& scale, const OptionalTensor& zero_point,

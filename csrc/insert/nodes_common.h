@@ -5,11 +5,19 @@
 #include <ATen/core/ivalue.h>
 
 #include <memory>
+#include <optional>
 #include <utility>
 
 #include "insert/nodes.h"
 
 namespace qat::insert {
+
+using OptionalTensor = std::optional<at::Tensor>;
+
+// As operators and autograd functions take an operand that may be absent.
+inline OptionalTensor optional(const at::Tensor& tensor) {
+  return tensor.defined() ? OptionalTensor(tensor) : std::nullopt;
+}
 
 // Keeps a plain C++ value in an AutogradContext.
 template <typename T>

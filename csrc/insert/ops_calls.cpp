@@ -7,16 +7,15 @@
 #include <algorithm>
 #include <string_view>
 
+#include "insert/nodes_common.h"
+#include "quantizers/calls.h"
+
 namespace qat::insert::call {
 namespace {
 
 template <typename Signature>
 auto find(const char* name) {
   return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
-}
-
-OptionalTensor optional(const at::Tensor& tensor) {
-  return tensor.defined() ? OptionalTensor(tensor) : std::nullopt;
 }
 
 // Without per-channel operands any axis serves; a vector has only axis 0.
@@ -52,10 +51,7 @@ Residual residual_of(const Chain& chain) {
 }  // namespace
 
 at::Tensor quantize(const at::Tensor& x, const Codes& to) {
-  using Signature = at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&, int64_t,
-                               int64_t, int64_t);
-  static const auto op = find<Signature>("qat_ext::quantize");
-  return op.call(x, to.scale, to.zero_point, -1, to.format.quant_min(), to.format.quant_max());
+  return quantizers::call::quantize(x, to.scale, to.zero_point, -1, to.format);
 }
 
 at::Tensor dequantize(const Codes& codes) {
@@ -65,11 +61,7 @@ at::Tensor dequantize(const Codes& codes) {
 }
 
 at::Tensor fake_quantize_backward(const at::Tensor& grad, const at::Tensor& x, const Codes& to) {
-  using Signature = at::Tensor(const at::Tensor&, const at::Tensor&, const at::Tensor&,
-                               const at::Tensor&, int64_t, int64_t, int64_t);
-  static const auto op = find<Signature>("qat_ext::fake_quantize_backward");
-  return op.call(grad, x, to.scale, to.zero_point, -1, to.format.quant_min(),
-                 to.format.quant_max());
+  return quantizers::call::fake_quantize_backward(grad, x, to.scale, to.zero_point, -1, to.format);
 }
 
 at::Tensor conv_int(const Codes& input, const at::Tensor& weight, const ConvGeometry& g) {

@@ -24,7 +24,7 @@ struct WeightRecipe {
   bool power_of_two = false;
   std::string method = "absmax";          // a name of weight_methods()
   Rounding rounding = Rounding::nearest;  // in training; eval rounds to nearest
-  double noise = 0.0;  // share of the weights that are quantized in a training step; 0: all
+  double noise = 0.0;  // share of the weights that stay at 8 bits in a training step
   // 8 bits: narrow; fewer: full range (rule 1 of docs/numerics.md).
   numerics::IntFormat format() const { return {bits, true, bits == 8}; }
   bool operator==(const WeightRecipe&) const = default;
