@@ -4,15 +4,12 @@ threads give the logits and observe the ranges of the default, bit for bit."""
 import functools
 import hashlib
 import itertools
-import os
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import qat_ext as qat
 import torch
 from equality import call, gradients, same_bits, train
+from fresh_process import last_line_of
 from insertion_support import Of
 from models import SMALL
 from torch import nn
@@ -247,18 +244,7 @@ def digests():
 
 def digests_under(**environment):
     code = "import test_equality_switches as t; print(sorted(t.digests().items()))"
-    run = subprocess.run(
-        [sys.executable, "-c", f"import conftest; {code}"],
-        cwd=Path(__file__).parent,
-        env=os.environ | environment,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if "this machine does not have" in run.stderr:
-        pytest.skip(run.stderr.strip().splitlines()[-1])
-    assert run.returncode == 0, run.stderr[-2000:]
-    return run.stdout.splitlines()[-1]
+    return last_line_of(f"import conftest; {code}", environment)
 
 
 @pytest.fixture(scope="module")
