@@ -1,9 +1,11 @@
 """The file of results: one entry per row and seed, replaced as a whole after each."""
 
+import fcntl
 import json
 import os
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NotRequired, TypedDict
@@ -62,6 +64,17 @@ def write_whole(path: Path, text: str) -> None:
         raise
 
 
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Only one process at a time changes a file of the folder."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
 @dataclass
 class Store:
     """The entries of one file, by row and seed."""
@@ -79,12 +92,15 @@ class Store:
         return store
 
     def put(self, entry: Entry) -> None:
-        """Adds or replaces one entry, on disk too."""
-        self.entries[entry["row"], entry["seed"]] = entry
+        """Adds or replaces one entry, on disk too, beside what other processes have added."""
         place = {row.name: index for index, row in enumerate(ROWS)}
-        order = sorted(self.entries, key=lambda key: (place.get(key[0], len(place)), *key))
-        text = json.dumps([self.entries[key] for key in order], indent=1)
-        write_whole(self.path, text + "\n")
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with locked(self.path.parent):
+            self.entries |= Store.load(self.path).entries
+            self.entries[entry["row"], entry["seed"]] = entry
+            order = sorted(self.entries, key=lambda key: (place.get(key[0], len(place)), *key))
+            text = json.dumps([self.entries[key] for key in order], indent=1)
+            write_whole(self.path, text + "\n")
 
     def get(self, row: str, seed: int) -> Entry | None:
         """The entry, if it is there."""

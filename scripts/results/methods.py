@@ -3,7 +3,8 @@
 
 All rows have one budget and start, seed by seed, from one float model. An entry is written after
 each row and seed; those that are there are skipped, so the script can be stopped and started again
-at any time. Rows that need an extra package say which one.
+at any time; several of them, each with seeds of its own and OMP_NUM_THREADS=1, may run side by
+side. Rows that need an extra package say which one.
 
     scripts/results/methods.py                            # all that is missing
     scripts/results/methods.py --list

@@ -39,6 +39,18 @@ def test_the_table_has_mean_and_spread(tmp_path: Path) -> None:
     assert "Under attack" not in page
 
 
+def test_seconds_are_those_of_runs_that_had_the_machine_to_themselves(tmp_path: Path) -> None:
+    beside = {"machine": {"threads": "1"}}
+    store = made_up(
+        tmp_path,
+        entry("w8a8", 1, 0.92, 0.925, seconds_per_epoch=53.0),
+        entry("w8a8", 2, 0.92, 0.925, seconds_per_epoch=80.0, **beside),
+        entry("w2a2", 1, 0.92, 0.9, **beside),
+    )
+    page = module("method_table").markdown(store)
+    assert [cells(page, name)[7] for name in ("w8a8", "w2a2")] == ["53.0", ""]
+
+
 @pytest.mark.parametrize(("int8", "verdict"), [(0.917, "met"), (0.9169, "**missed**")])
 def test_a_goal_holds_up_to_its_points(tmp_path: Path, int8: float, verdict: str) -> None:
     """0.917 − 0.92 is not −0.003 in binary64, yet it is 0.3 points."""

@@ -141,6 +141,14 @@ def test_a_stop_loses_the_current_row_only(stub: Path, number: signal.Signals) -
     assert stored(stub) == [("float", 1), ("w8a8", 1)]
 
 
+def test_runs_beside_one_another_keep_each_others_entries(tmp_path: Path) -> None:
+    one, other = made_up(tmp_path), module("method_store").Store.load(tmp_path / "methods.json")
+    one.put(entry("w8a8", 1, 0.9, 0.9))
+    other.put(entry("w8a8", 2, 0.9, 0.9))
+    one.put(entry("w8a8", 3, 0.9, 0.9))
+    assert stored(tmp_path) == [("w8a8", 1), ("w8a8", 2), ("w8a8", 3)]
+
+
 def test_a_write_that_fails_leaves_the_old_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
