@@ -48,6 +48,7 @@ std::shared_ptr<PreparedModel> create(py::object access, const std::vector<Tenso
       .forward =
           [held](const TensorList& inputs) { return call<TensorList>(held, "forward", inputs); },
       .tensors = [held] { return call<NamedTensors>(held, "tensors"); },
+      .generation = [held] { return call<int64_t>(held, "generation"); },
       .is_training = [held] { return call<bool>(held, "is_training"); },
       .train =
           [held](bool on) {

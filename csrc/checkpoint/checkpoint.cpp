@@ -5,7 +5,6 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "checkpoint/codebook.h"
 #include "checkpoint/safetensors.h"
 #include "checkpoint/sha256.h"
 #include "checkpoint/weights.h"
@@ -99,9 +98,10 @@ std::string serialize_as(const graph::Model& model, const std::string& origin) {
       file.tensors[name] = {dtype_name(tensor.type), tensor.shape, to_string(tensor.bytes)};
       continue;
     }
-    if (model.tensors.count(name + kCodebookSuffix) > 0) {
-      throw Error(origin + ": tensor " + graph::in_quotes(name + kCodebookSuffix) +
-                  ": the name is reserved for the codebook of that weight; rename the tensor");
+    for (const std::string& suffix : weight_suffixes()) {
+      if (model.tensors.count(name + suffix) == 0) continue;
+      throw Error(origin + ": tensor " + graph::in_quotes(name + suffix) +
+                  ": the name is reserved for a form of that weight; rename the tensor");
     }
     add_weight(file, name, tensor, weight->second);
   }
@@ -204,16 +204,16 @@ std::map<std::string, Tensor> tensors_from(
     File& file, const std::map<std::string, graph::WeightLayout>& weights,
     const std::string& origin) {
   std::map<std::string, Tensor> tensors;
-  std::set<std::string> codebooks;
-  for (const auto& [name, layout] : weights) codebooks.insert(name + kCodebookSuffix);
-  for (auto& [name, entry] : file.tensors) {  // a codebook comes after its weight
+  std::set<std::string> parts;
+  for (const auto& [name, layout] : weights) {
+    for (const std::string& suffix : weight_suffixes()) parts.insert(name + suffix);
+  }
+  for (auto& [name, entry] : file.tensors) {  // what is beside a weight comes after it
     const std::string place = origin + ": tensor " + graph::in_quotes(name) + ": ";
     const auto layout = weights.find(name);
     if (layout != weights.end()) {
-      const auto codebook = file.tensors.find(name + kCodebookSuffix);
-      const Entry* book = codebook == file.tensors.end() ? nullptr : &codebook->second;
-      tensors[name] = weight_from(entry, book, layout->second, place);
-    } else if (codebooks.count(name) == 0) {
+      tensors[name] = weight_from(file, name, layout->second, place);
+    } else if (parts.count(name) == 0) {
       tensors[name] = tensor_from(entry, place);
     }
     entry = {};

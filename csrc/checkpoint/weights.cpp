@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "checkpoint/codebook.h"
+#include "checkpoint/group_codes.h"
 #include "checkpoint/packing.h"
 #include "error.h"
 #include "graph/spelling.h"
@@ -71,11 +72,100 @@ Tensor codebook_weight(const Entry& entry, const Entry& codebook, const WeightLa
   return {TensorType::int8, layout.shape, std::move(expanded.codes)};
 }
 
+// The table beside a weight in groups, with one number for each of them.
+std::vector<uint8_t> group_table(const Entry& entry, const char* what, const WeightLayout& layout,
+                                 int lowest, int highest, const std::string& place) {
+  const int64_t rows = layout.shape.at(0), row_size = *element_count(layout.shape) / rows;
+  const bool fits = entry.dtype == "U8" && entry.shape.size() == 2 && entry.shape[0] == rows &&
+                    entry.shape[1] >= 1 && entry.shape[1] <= row_size;
+  if (!fits) {
+    throw Error(place + "its " + what + " must be U8 [" + std::to_string(rows) +
+                ", groups] with 1 to " + std::to_string(row_size) + " groups, got " + entry.dtype +
+                " " + graph::to_text(entry.shape));
+  }
+  std::vector<uint8_t> values(entry.bytes.begin(), entry.bytes.end());
+  for (const uint8_t value : values) {
+    if (value >= lowest && value <= highest) continue;
+    throw Error(place + "its " + what + " are " + std::to_string(lowest) + " to " +
+                std::to_string(highest) + ", got " + std::to_string(value));
+  }
+  return values;
+}
+
+Tensor group_weight(const Entry& entry, const Entry& steps, const Entry* zero_points,
+                    const WeightLayout& layout, const std::string& place) {
+  const auto count = element_count(layout.shape);
+  if (!(layout.format == numerics::kInt8Narrow) || !count || *count < kFewestGroupCodes) {
+    throw Error(place + "weights in groups are n8 and have at least 8 codes, got " +
+                graph::spelling(layout.format) + " " + graph::to_text(layout.shape));
+  }
+  const int bits = bits_of(entry.bytes.size(), *count);
+  if (bits == 0) {
+    throw Error(place + "weight_shape " + graph::to_text(layout.shape) +
+                " in groups takes 2 to 7 bits each, got " + std::to_string(entry.bytes.size()) +
+                " bytes");
+  }
+  const std::string what = "groups of " + std::to_string(bits) + " bits";
+  require_packed(entry, layout, bits, what, place);
+  GroupCodes groups{layout.shape[0], 1, {bits, zero_points == nullptr, false}, {}, {}, entry.bytes};
+  groups.steps = group_table(steps, "steps", layout, 1, 127, place);
+  groups.groups = steps.shape[1];
+  const int64_t row_size = *count / groups.rows, size = (row_size - 1) / groups.groups + 1;
+  if (const int64_t used = (row_size - 1) / size + 1; used != groups.groups) {
+    throw Error(place + "rows of " + std::to_string(row_size) + " codes in groups of " +
+                std::to_string(size) + " have " + std::to_string(used) + " groups, got steps for " +
+                std::to_string(groups.groups));
+  }
+  if (zero_points != nullptr) {
+    const int highest = groups.format.quant_max();
+    groups.zero_points = group_table(*zero_points, "zero points", layout, 0, highest, place);
+    if (zero_points->shape != steps.shape) {
+      throw Error(place + "its zero points must have the shape of its steps, " +
+                  graph::to_text(steps.shape) + ", got " + graph::to_text(zero_points->shape));
+    }
+  }
+  ExpandedGroups expanded = expand_groups(groups, row_size);
+  if (!expanded.failure.empty()) throw Error(place + expanded.failure);
+  return {TensorType::int8, layout.shape, std::move(expanded.codes)};
+}
+
+const Entry* entry_beside(const safetensors::File& file, const std::string& name,
+                          const char* suffix) {
+  const auto found = file.tensors.find(name + suffix);
+  return found == file.tensors.end() ? nullptr : &found->second;
+}
+
+// The bytes of the weight without groups.
+size_t plain_size(const Tensor& weight, const std::optional<Codebook>& codebook,
+                  numerics::IntFormat format) {
+  if (codebook) return codebook->indices.size() + codebook->codes.size();
+  return *packed_size(static_cast<int64_t>(weight.bytes.size()), format.bits);
+}
+
+Entry table_entry(const std::vector<uint8_t>& values, const GroupCodes& groups) {
+  return {"U8", {groups.rows, groups.groups}, {values.begin(), values.end()}};
+}
+
 }  // namespace
+
+const std::vector<std::string>& weight_suffixes() {
+  static const std::vector<std::string> suffixes = {kCodebookSuffix, kStepSuffix, kZeroPointSuffix};
+  return suffixes;
+}
 
 void add_weight(safetensors::File& file, const std::string& name, const Tensor& weight,
                 numerics::IntFormat format) {
-  if (auto found = encode_codebook(weight.bytes, format)) {
+  auto found = encode_codebook(weight.bytes, format);
+  std::optional<GroupCodes> groups;
+  if (format == numerics::kInt8Narrow && !weight.shape.empty()) {
+    groups = encode_groups(weight.bytes, weight.shape[0], plain_size(weight, found, format));
+  }
+  if (groups) {
+    file.tensors[name] = bytes_entry("U8", std::move(groups->packed));
+    file.tensors[name + kStepSuffix] = table_entry(groups->steps, *groups);
+    if (groups->zero_points.empty()) return;
+    file.tensors[name + kZeroPointSuffix] = table_entry(groups->zero_points, *groups);
+  } else if (found) {
     const auto* codes = reinterpret_cast<const char*>(found->codes.data());
     file.tensors[name] = bytes_entry("U8", std::move(found->indices));
     file.tensors[name + kCodebookSuffix] = bytes_entry("I8", {codes, found->codes.size()});
@@ -86,9 +176,20 @@ void add_weight(safetensors::File& file, const std::string& name, const Tensor& 
   }
 }
 
-Tensor weight_from(const Entry& entry, const Entry* codebook, const WeightLayout& layout,
-                   const std::string& place) {
+Tensor weight_from(const safetensors::File& file, const std::string& name,
+                   const WeightLayout& layout, const std::string& place) {
+  const Entry& entry = file.tensors.at(name);
+  const Entry* codebook = entry_beside(file, name, kCodebookSuffix);
+  const Entry* steps = entry_beside(file, name, kStepSuffix);
+  const Entry* zero_points = entry_beside(file, name, kZeroPointSuffix);
+  if (codebook != nullptr && (steps != nullptr || zero_points != nullptr)) {
+    throw Error(place + "has a codebook or groups, not both");
+  }
+  if (zero_points != nullptr && steps == nullptr) {
+    throw Error(place + "zero points need steps; '" + name + kStepSuffix + "' is missing");
+  }
   if (codebook != nullptr) return codebook_weight(entry, *codebook, layout, place);
+  if (steps != nullptr) return group_weight(entry, *steps, zero_points, layout, place);
   if (layout.format.bits < 8) return packed_weight(entry, layout, place);
   if (layout.shape != entry.shape) {
     throw Error(place + "weight_shape must be that of the tensor, " + graph::to_text(entry.shape) +

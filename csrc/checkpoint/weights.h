@@ -2,6 +2,7 @@
 // The codes of a weight between the model and the file: plain, packed or by a codebook.
 
 #include <string>
+#include <vector>
 
 #include "checkpoint/safetensors.h"
 #include "graph/json.h"
@@ -9,12 +10,16 @@
 
 namespace qat::checkpoint {
 
-// Adds the form that takes the least room: I8 for 8 bits, packed for fewer, or with a codebook.
+// Adds the form that takes the least room: I8 for 8 bits, packed for fewer, with a codebook, or in
+// groups.
 void add_weight(safetensors::File& file, const std::string& name, const graph::Tensor& weight,
                 numerics::IntFormat format);
 
-// codebook: the entry beside the weight's, or nullptr. `place` opens every message.
-graph::Tensor weight_from(const safetensors::Entry& entry, const safetensors::Entry* codebook,
+// What names the entries beside a weight's own.
+const std::vector<std::string>& weight_suffixes();
+
+// The weight `name` of a file that has it. `place` opens every message.
+graph::Tensor weight_from(const safetensors::File& file, const std::string& name,
                           const graph::WeightLayout& layout, const std::string& place);
 
 }  // namespace qat::checkpoint

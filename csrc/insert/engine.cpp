@@ -126,7 +126,7 @@ Engine::Engine(ModelAccess model, capture::Trace recorded, const Recipe& chosen)
   }
 }
 
-Phase Engine::phase() const { return static_cast<Phase>(phase_tensor.item<int64_t>()); }
+Phase Engine::phase() const { return static_cast<Phase>(number<int64_t>(phase_tensor)); }
 
 void Engine::set_phase(Phase phase) {
   bank.commit();
@@ -148,12 +148,23 @@ insert::SessionOptions Engine::options() const {
 }
 
 insert::Progress Engine::progress() const {
-  return insert::progress_at(recipe.schedule, fraction.item<double>());
+  return insert::progress_at(recipe.schedule, number<double>(fraction));
 }
 
 void Engine::begin_forward(const insert::SessionOptions& options) {
   bank.begin_forward({options.quantize, options.learn, options.progress});
   weights.begin_forward(options.learn);
+}
+
+std::shared_ptr<insert::ForwardRecord> Engine::new_record() {
+  const int64_t now = access.generation ? access.generation() : 0;
+  if (!tensors_ || !access.generation || now != generation_) {
+    tensors_ = std::make_shared<const insert::ModelTensors>(access.tensors());
+    generation_ = now;
+  }
+  auto record = std::make_shared<insert::ForwardRecord>(tensors_);
+  record->engine = alive_;
+  return record;
 }
 
 TensorList Engine::run(insert::Session& session, const TensorList& inputs) {
@@ -170,8 +181,7 @@ TensorList Engine::forward(const TensorList& inputs) {
   if (phase() == Phase::floating && !tap) return access.forward(inputs);
   require_cpu(inputs);
   const insert::SessionOptions chosen = options();
-  auto record = std::make_shared<insert::ForwardRecord>(access.tensors());
-  record->engine = alive_;
+  const auto record = new_record();
   begin_forward(chosen);
   insert::Session session(trace, plan, bank, weights, record, chosen);
   session.start(inputs);
@@ -197,7 +207,7 @@ void Engine::step(double to) {
     throw Error("step: fraction: expected a number from 0 to 1, got " + std::to_string(to));
   }
   fraction.clamp_min_(to);
-  weights.step(fraction.item<double>());
+  weights.step(number<double>(fraction));
   if (to >= recipe.freeze.batch_norm) batch_norm_frozen.fill_(1);
   if (to >= recipe.freeze.ranges) {
     bank.commit();

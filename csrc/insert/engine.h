@@ -12,6 +12,7 @@
 #include "insert/prepared_model.h"
 #include "insert/quantizer_bank.h"
 #include "insert/session.h"
+#include "quantizers/number.h"
 
 namespace qat {
 
@@ -28,7 +29,7 @@ class Engine {
   // Reads the schedule's flags back from their tensors (a checkpoint may have been loaded).
   Phase phase() const;
   void set_phase(Phase phase);
-  bool flag(const at::Tensor& tensor) const { return tensor.item<int64_t>() != 0; }
+  bool flag(const at::Tensor& tensor) const { return number<int64_t>(tensor) != 0; }
 
   // Called with the codes of every planned value as a forward makes them, while set.
   std::function<void(const std::string& site, const insert::Codes& codes)> probe;
@@ -48,9 +49,13 @@ class Engine {
 
  private:
   TensorList run(insert::Session& session, const TensorList& inputs);
+  std::shared_ptr<insert::ForwardRecord> new_record();
   insert::SessionOptions options() const;
   void begin_forward(const insert::SessionOptions& options);
   void keep_weights(insert::Session& session);
+
+  std::shared_ptr<const insert::ModelTensors> tensors_;  // as of generation_
+  int64_t generation_ = 0;
 
   // The weights of the latest training forward, by their entry in the bank; for damping alone.
   struct UsedWeight {

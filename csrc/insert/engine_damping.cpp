@@ -18,8 +18,8 @@ void Engine::keep_weights(insert::Session& session) {
   session.weight_probe = [this, lowest](int entry, const at::Tensor& weight,
                                         const QuantizedWeight& quantized) {
     WeightRecipe used = weights.recipe(entry);
-    used.bits = std::max(used.bits, lowest);
-    used_weights_->insert_or_assign(entry, UsedWeight{weight, quantized, used.format()});
+    if (lowest > used.bits) used = used.with_bits(lowest);
+    used_weights_->insert_or_assign(entry, UsedWeight{weight, quantized, used.code_format()});
   };
 }
 

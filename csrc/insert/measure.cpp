@@ -44,9 +44,7 @@ std::vector<SiteSignal> Engine::measure(const TensorList& inputs) {
     insert::SessionOptions options;
     options.quantize = quantize;
     options.progress = progress();
-    auto record = std::make_shared<insert::ForwardRecord>(access.tensors());
-    record->engine = alive_;
-    insert::Session session(trace, plan, bank, weights, record, options);
+    insert::Session session(trace, plan, bank, weights, new_record(), options);
     session.start(inputs);
     session.real_probe = [&](const std::string& site, const at::Tensor& real) {
       reals.emplace(site, real.clone());  // in-place operators may follow

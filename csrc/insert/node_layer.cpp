@@ -2,6 +2,7 @@
 // Only the codes are kept for backward.
 
 #include <ATen/TensorOperators.h>
+#include <ATen/ops/empty_like.h>
 #include <ATen/ops/mm.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 #include <torch/csrc/autograd/custom_function.h>
@@ -11,6 +12,7 @@
 #include "insert/float_layers.h"
 #include "insert/nodes_common.h"
 #include "insert/ops_calls.h"
+#include "numerics/arith.h"
 
 namespace qat::insert {
 namespace {
@@ -27,13 +29,22 @@ struct LayerOutput {
   std::optional<ConvGeometry> geometry;
 };
 
+// m[c] of rule 7.
+at::Tensor real_scale(const at::Tensor& weight_scale, float input_scale) {
+  const at::Tensor from = weight_scale.contiguous();
+  const at::Tensor multiplier = at::empty_like(from);
+  const auto* scale = from.const_data_ptr<float>();
+  auto* to = multiplier.mutable_data_ptr<float>();
+  for (int64_t c = 0; c < from.numel(); ++c) to[c] = numerics::mul(scale[c], input_scale);
+  return multiplier;
+}
+
 at::Tensor layer_output(const at::Tensor& acc, const at::Tensor& input, const QuantizedWeight& w,
                         const OptionalTensor& bias, const LayerOutput& output) {
   auto payload = std::make_shared<Payload>();
   Chain chain;
   chain.acc = acc;
-  // One rounding per channel: scale_x is a float32 already.
-  chain.multiplier = w.scale * payload_of(input)->codes->params.scale;
+  chain.multiplier = real_scale(w.scale, payload_of(input)->codes->params.scale);
   if (bias) chain.bias = bias->detach();
   chain.axis = output.axis;
   chain.save = output.save;

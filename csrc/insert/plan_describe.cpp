@@ -13,10 +13,15 @@ std::string bits(const numerics::IntFormat& format) {
   return (format.is_signed ? "s" : "u") + std::to_string(format.bits);
 }
 
+std::string granularity(const WeightRecipe& weight) {
+  if (weight.granularity == Granularity::group) return "groups of " + std::to_string(weight.group);
+  return weight.granularity == Granularity::channel ? "per channel" : "per tensor";
+}
+
 Row layer_row(const capture::TraceNode& node, const SitePlan& site) {
   const auto& w = site.weight;
-  const char* granularity = w.granularity == Granularity::channel ? "per channel" : "per tensor";
-  return {node.name, node.stem, "w " + bits(w.format()), granularity, w.method + ", symmetric", ""};
+  const std::string grid = w.symmetric ? ", symmetric" : ", affine";
+  return {node.name, node.stem, "w " + bits(w.format()), granularity(w), w.method + grid, ""};
 }
 
 Row activation_row(const QuantizerPlan& q, const std::string& stem) {

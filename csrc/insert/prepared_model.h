@@ -22,6 +22,9 @@ struct ModelAccess {
   std::function<TensorList(const TensorList& inputs)> forward;
   // Parameters and buffers by qualified name; a shared tensor is listed under every name.
   std::function<NamedTensors()> tensors;
+  // Optional: another number when tensors() has come to give other tensors or names. Without it
+  // they are listed for every forward.
+  std::function<int64_t()> generation = nullptr;
   std::function<bool()> is_training;
   std::function<void(bool)> train;
 };

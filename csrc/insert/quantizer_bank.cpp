@@ -1,13 +1,13 @@
 #include "insert/quantizer_bank.h"
 
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/full.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
 
 #include "numerics/qparams.h"
+#include "quantizers/number.h"
 
 namespace qat::insert {
 namespace {
@@ -53,8 +53,9 @@ void QuantizerBank::set_target(State& state, numerics::QuantParams params) {
   if (known && state.target.params == params) return;
   state.target.params = params;
   state.target.format = format;
-  state.target.scale = at::full({1}, params.scale, at::kFloat);
-  state.target.zero_point = at::full({1}, params.zero_point, at::kInt);
+  // New tensors: those of earlier forwards are kept for their backward.
+  state.target.scale = one_number(params.scale);
+  state.target.zero_point = one_number(params.zero_point);
 }
 
 void QuantizerBank::start_learning(State& state) {

@@ -6,19 +6,19 @@
 
 namespace qat::insert {
 
-ForwardRecord::ForwardRecord(NamedTensors given) : parameters(std::move(given)) {
-  for (const auto& [name, tensor] : parameters) {
+ModelTensors::ModelTensors(NamedTensors tensors) : all(std::move(tensors)) {
+  for (const auto& [name, tensor] : all) {
     if (tensor.defined()) names.emplace(tensor.unsafeGetTensorImpl(), &name);
   }
 }
 
 const std::string* ForwardRecord::name_of(const at::Tensor& tensor) const {
-  const auto found = names.find(tensor.unsafeGetTensorImpl());
-  return found == names.end() ? nullptr : found->second;
+  const auto found = tensors->names.find(tensor.unsafeGetTensorImpl());
+  return found == tensors->names.end() ? nullptr : found->second;
 }
 
 const c10::TensorImpl* ForwardRecord::find(const std::string& wanted) const {
-  for (const auto& [name, tensor] : parameters) {
+  for (const auto& [name, tensor] : tensors->all) {
     if (name == wanted && tensor.defined()) return tensor.unsafeGetTensorImpl();
   }
   return nullptr;

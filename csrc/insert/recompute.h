@@ -27,15 +27,21 @@ class Session;
 // forward happened to evaluate (a tensor made real, an edge's codes) may be reused inside, or the
 // second run would save fewer or more: caches are marked with the region they were filled in.
 
+// The parameters and buffers of a model and the first name of each.
+struct ModelTensors {
+  NamedTensors all;
+  std::unordered_map<const c10::TensorImpl*, const std::string*> names;
+  explicit ModelTensors(NamedTensors tensors);
+};
+
 // What a forward leaves for its recomputations.
 struct ForwardRecord {
-  NamedTensors parameters;
-  std::unordered_map<const c10::TensorImpl*, const std::string*> names;
+  std::shared_ptr<const ModelTensors> tensors;
   std::shared_ptr<QuantizerBank> bank;  // as the forward used it; nullptr while it runs
   bool recomputed = false;              // some part of it asked for that
   std::weak_ptr<const void> engine;     // expired: trace and plan are gone
 
-  explicit ForwardRecord(NamedTensors parameters);
+  explicit ForwardRecord(std::shared_ptr<const ModelTensors> given) : tensors(std::move(given)) {}
   // nullptr: not a parameter or buffer of the model.
   const std::string* name_of(const at::Tensor& tensor) const;
   const c10::TensorImpl* find(const std::string& name) const;

@@ -24,6 +24,20 @@ at::Tensor tensor_argument(const capture::Arguments& arguments, std::optional<si
   return index ? arguments.at(*index).toTensor() : at::Tensor();
 }
 
+// running <- (1 - momentum) * running + momentum * factor * batch, rounded once.
+void follow(const at::Tensor& running, const at::Tensor& batch, double momentum, double factor) {
+  if (running.scalar_type() != at::kFloat || !running.is_contiguous()) {
+    running.mul_(1 - momentum).add_(batch, momentum * factor);
+    return;
+  }
+  auto* to = running.mutable_data_ptr<float>();
+  const auto* from = batch.const_data_ptr<float>();
+  for (int64_t c = 0; c < running.numel(); ++c) {
+    to[c] = static_cast<float>((1 - momentum) * to[c] + momentum * factor * from[c]);
+  }
+  if (!running.is_inference()) running.unsafeGetTensorImpl()->bump_version();
+}
+
 at::Tensor real_float(const at::Tensor& tensor) { return realize(tensor).to(at::kFloat); }
 
 }  // namespace
@@ -112,8 +126,8 @@ Chain Session::normalized(Call& call, Chain chain, int64_t channels) {
         call::batch_statistics(chain.acc, chain.multiplier, chain.bias, chain.axis);
     const double n = static_cast<double>(chain.acc.numel()) / static_cast<double>(channels);
     const double unbias = n > 1 ? n / (n - 1) : 1.0;
-    running_mean.mul_(1 - momentum).add_(mean, momentum);
-    running_var.mul_(1 - momentum).add_(variance, momentum * unbias);
+    follow(running_mean, mean, momentum, 1.0);
+    follow(running_var, variance, momentum, unbias);
   }
   ChainBatchNorm bn;
   bn.gamma = gamma;

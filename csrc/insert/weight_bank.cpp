@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "quantizers/cluster.h"
+#include "quantizers/number.h"
 #include "quantizers/oscillation.h"
 
 namespace qat::insert {
@@ -105,7 +106,7 @@ void WeightBank::begin_forward(bool moves) {
   if (!moves) return;
   const at::NoGradGuard no_grad;
   for (Entry& entry : entries_) {
-    if (!entry.convergence || entry.initialized.item<int64_t>() == 0) continue;
+    if (!entry.convergence || number<int64_t>(entry.initialized) == 0) continue;
     const at::Tensor scale = entry.quantizer->learned_scale().to(at::kDouble);
     entry.convergence->see(scale, scale);
   }
@@ -115,7 +116,7 @@ WeightOutcome WeightBank::quantize(int index, const at::Tensor& given, WeightMod
   Entry& entry = entries_.at(static_cast<size_t>(index));
   if (entry.mask && mode.training) entry.mask->update(given);
   const at::Tensor weight = entry.mask ? entry.mask->apply(given) : given;
-  if (entry.initialized.defined() && entry.initialized.item<int64_t>() == 0) {
+  if (entry.initialized.defined() && number<int64_t>(entry.initialized) == 0) {
     const at::NoGradGuard no_grad;
     entry.quantizer->initialize(weight.detach());
     entry.initialized.fill_(1);

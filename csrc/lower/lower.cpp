@@ -133,7 +133,7 @@ class Lowering {
                              codes,
                              scale * in.params.scale,
                              bank.kept_channels(index, constant_argument(recorded, bias)),
-                             recipe.format(),
+                             recipe.code_format(),
                              source};
     if (engine_.plan.value_quantizer[output] != insert::kNoQuantizer) finish_layer(output);
   }

@@ -183,6 +183,18 @@ Rounded round_layer(Engine& engine, const Layers& layers, const Layer& layer,
 
 }  // namespace
 
+std::string adaround_obstacle(const WeightRecipe& recipe) {
+  const std::string cannot = " does not give back the codes that adaround writes; ";
+  if (recipe.in_groups()) {
+    return "weights in groups or with zero points: what the weight recipe measures" + cannot +
+           "set granularity: channel or tensor, and symmetric: true";
+  }
+  const bool other =
+      recipe.method == "dorefa" || recipe.method == "ternary" || recipe.method == "binary";
+  if (!other) return {};
+  return "the weight method '" + recipe.method + "'" + cannot + "use absmax, mse, lsq or tqt";
+}
+
 std::vector<Rounded> adaround(PreparedModel& prepared, const Batches& batches,
                               const AdaroundOptions& options, const Reference& reference) {
   const at::NoGradGuard no_grad;
@@ -196,6 +208,8 @@ std::vector<Rounded> adaround(PreparedModel& prepared, const Batches& batches,
   // Before hours may be spent: the methods that cannot hold codes.
   for (const Layer& layer : layers.all()) {
     if (!layer.integer) continue;
+    const std::string obstacle = adaround_obstacle(engine.plan.sites[layer.node].weight);
+    if (!obstacle.empty()) throw Error("adaround: '" + layer.site + "': " + obstacle);
     const at::Tensor weight = layer.weight.detach().clone();
     const Coder coder(engine, layer);
     coder.write(coder.codes());

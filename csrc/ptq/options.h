@@ -2,6 +2,9 @@
 // What the steps of post-training quantization take; free of torch.
 
 #include <cstdint>
+#include <string>
+
+#include "quantizers/recipe.h"
 
 namespace qat::ptq {
 
@@ -18,5 +21,8 @@ struct AdaroundOptions {
   int64_t samples = 1024;                // rows of the calibration batches that are kept
   int64_t seed = 0;                      // of the choice of rows
 };
+
+// Why adaround() cannot set the codes of such a weight; empty when it can.
+std::string adaround_obstacle(const WeightRecipe& recipe);
 
 }  // namespace qat::ptq

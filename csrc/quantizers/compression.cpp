@@ -43,8 +43,13 @@ void check_clusterable(const WeightRecipe& weight, int values, const std::string
                 "take method absmax");
   }
   if (weight.granularity != Granularity::tensor) {
-    throw Error(path + ": granularity channel" + with +
+    const bool channel = weight.granularity == Granularity::channel;
+    throw Error(path + ": granularity " + (channel ? "channel" : "group") + with +
                 ": one codebook for a layer needs one scale; set granularity: tensor");
+  }
+  if (!weight.symmetric) {
+    throw Error(path + ": symmetric: false" + with +
+                ", whose codes have no zero point; set symmetric: true");
   }
   if (weight.rounding == Rounding::stochastic || weight.noise != 0.0) {
     throw Error(path + ": random rounding" + with + mend + "set rounding: nearest and noise: 0");

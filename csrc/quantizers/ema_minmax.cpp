@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "quantizers/number.h"
 #include "quantizers/observers.h"
 #include "quantizers/range_of_values.h"
 
@@ -42,15 +43,15 @@ class EmaMinMax : public Observer {
     const int64_t n = count();
     // A mean of all batches until it is as slow as the recipe's momentum.
     const auto share = static_cast<float>(std::max(momentum_, 1.0 / static_cast<double>(n + 1)));
-    min_.fill_(moved(min_.item<float>(), batch.lo, share));
-    max_.fill_(moved(max_.item<float>(), batch.hi, share));
-    count_.fill_(n + 1);
+    set_number(min_, moved(number<float>(min_), batch.lo, share));
+    set_number(max_, moved(number<float>(max_), batch.hi, share));
+    set_number(count_, n + 1);
   }
 
   bool empty() const override { return count() == 0; }
 
   Range range() const override {
-    const float lo = min_.item<float>(), hi = max_.item<float>();
+    const float lo = number<float>(min_), hi = number<float>(max_);
     return {std::min(lo, hi), std::max(lo, hi)};  // rounding may cross two ends that are equal
   }
 
@@ -61,17 +62,17 @@ class EmaMinMax : public Observer {
     const int64_t n = count(), m = other.count();
     if (n + m == 0) return;
     const auto mean = [n, m](const at::Tensor& mine, const at::Tensor& theirs) {
-      mine.fill_(weighted_mean(mine.item<float>(), n, theirs.item<float>(), m));
+      set_number(mine, weighted_mean(number<float>(mine), n, number<float>(theirs), m));
     };
     mean(min_, other.min_);
     mean(max_, other.max_);
-    count_.fill_(n + m);
+    set_number(count_, n + m);
   }
 
   NamedTensors state() const override { return {{"min", min_}, {"max", max_}, {"count", count_}}; }
 
  private:
-  int64_t count() const { return count_.item<int64_t>(); }
+  int64_t count() const { return number<int64_t>(count_); }
 
   double momentum_;
   at::Tensor min_, max_, count_;

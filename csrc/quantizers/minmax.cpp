@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "quantizers/number.h"
 #include "quantizers/observers.h"
 #include "quantizers/range_of_values.h"
 
@@ -21,7 +22,7 @@ class MinMax : public Observer {
   void observe_range(Range batch) override { take({batch.lo + 0.0f, batch.hi + 0.0f}, 1); }
 
   bool empty() const override { return count() == 0; }
-  Range range() const override { return {min_.item<float>(), max_.item<float>()}; }
+  Range range() const override { return {number<float>(min_), number<float>(max_)}; }
 
   void merge(const Observer& observer) override {
     const auto& other = same_kind<MinMax>(observer);
@@ -31,13 +32,13 @@ class MinMax : public Observer {
   NamedTensors state() const override { return {{"min", min_}, {"max", max_}, {"count", count_}}; }
 
  private:
-  int64_t count() const { return count_.item<int64_t>(); }
+  int64_t count() const { return number<int64_t>(count_); }
 
   void take(Range seen, int64_t batches) {
     const Range old = empty() ? seen : range();
-    min_.fill_(std::min(old.lo, seen.lo));
-    max_.fill_(std::max(old.hi, seen.hi));
-    count_.fill_(count() + batches);
+    set_number(min_, std::min(old.lo, seen.lo));
+    set_number(max_, std::max(old.hi, seen.hi));
+    set_number(count_, count() + batches);
   }
 
   at::Tensor min_ = at::zeros({1}, at::kFloat);

@@ -135,6 +135,11 @@ void check_weight(const OscillationRecipe& oscillation, const WeightRecipe& weig
                 ": random rounding cannot go with recipe.oscillation, which watches how "
                 "codes change; set rounding: nearest and noise: 0");
   }
+  if (oscillation.freeze > 0.0 && weight.in_groups()) {
+    throw Error(path + (weight.symmetric ? ".granularity: group" : ".symmetric: false") +
+                " cannot go with recipe.oscillation.freeze: a frozen code may lie between the "
+                "codes of its group or channel; set oscillation.freeze: 0");
+  }
   if (oscillation.damping > 0.0 && !rounds_to_nearest(weight.method)) {
     throw Error(path + ": method " + weight.method +
                 " cannot go with recipe.oscillation.damping, which pulls a weight to a multiple of "

@@ -24,7 +24,8 @@ constexpr Bounds kShare{0.0, 1.0};
 
 const Choices<Target> kTargets = {{"x86", Target::x86}, {"tensorrt", Target::tensorrt}};
 const Choices<Granularity> kGranularities = {{"tensor", Granularity::tensor},
-                                             {"channel", Granularity::channel}};
+                                             {"channel", Granularity::channel},
+                                             {"group", Granularity::group}};
 const Choices<Rounding> kRoundings = {{"nearest", Rounding::nearest},
                                       {"stochastic", Rounding::stochastic}};
 const Choices<ForwardType> kForwardTypes = {{"integer", ForwardType::integer},
@@ -46,6 +47,8 @@ template <typename Visitor>
 void fields(Visitor& visit, WeightRecipe& w) {
   visit.integer("bits", w.bits, kMinBits, kMaxBits);
   visit.choice("granularity", w.granularity, kGranularities);
+  visit.integer("group", w.group, 2, 1 << 16);
+  visit.boolean("symmetric", w.symmetric);
   visit.boolean("power_of_two", w.power_of_two);
   visit.word("method", w.method, weight_methods());
   visit.choice("rounding", w.rounding, kRoundings);
@@ -211,9 +214,18 @@ json with_base(const json& given) {
 
 }  // namespace
 
+WeightRecipe WeightRecipe::with_bits(int count) const {
+  WeightRecipe to = *this;
+  to.bits = count;
+  if (count == kMaxBits) {
+    to.symmetric = true;
+    to.noise = 0.0;
+  }
+  return to;
+}
+
 WeightRecipe SiteRule::apply(WeightRecipe to) const {
-  if (weight_bits) to.bits = *weight_bits;
-  if (to.bits == kMaxBits) to.noise = 0.0;  // which leaves weights at 8 bits
+  if (weight_bits) to = to.with_bits(*weight_bits);
   if (weight_method) to.method = *weight_method;
   return to;
 }

@@ -12,7 +12,7 @@
 namespace qat {
 
 enum class Target { x86, tensorrt };  // unsigned affine, or signed symmetric activations
-enum class Granularity { tensor, channel };
+enum class Granularity { tensor, channel, group };
 enum class Rounding { nearest, stochastic };
 enum class ForwardType { integer, float32 };
 enum class GradientType { float32, int16, bfloat16 };
@@ -21,12 +21,19 @@ enum class SavedValue { float32, float16, recompute };
 struct WeightRecipe {
   int bits = 8;
   Granularity granularity = Granularity::channel;
+  int group = 32;         // granularity group: weights of a channel that share a factor
+  bool symmetric = true;  // false: a zero point of their own too, 2 to 7 bits
   bool power_of_two = false;
   std::string method = "absmax";          // a name of weight_methods()
   Rounding rounding = Rounding::nearest;  // in training; eval rounds to nearest
   double noise = 0.0;  // share of the weights that stay at 8 bits in a training step
   // 8 bits: narrow; fewer: full range (rule 1 of docs/numerics.md).
-  numerics::IntFormat format() const { return {bits, true, bits == 8}; }
+  numerics::IntFormat format() const { return {bits, symmetric, symmetric && bits == 8}; }
+  // What is multiplied: factors and zero points are in the codes (rule 15).
+  bool in_groups() const { return granularity == Granularity::group || !symmetric; }
+  numerics::IntFormat code_format() const { return in_groups() ? numerics::kInt8Narrow : format(); }
+  // With 8 bits there is no room for a zero point, and none for noise.
+  WeightRecipe with_bits(int count) const;
   bool operator==(const WeightRecipe&) const = default;
 };
 

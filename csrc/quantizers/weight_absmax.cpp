@@ -4,6 +4,7 @@
 
 #include "quantizers/calls.h"
 #include "quantizers/weight_common.h"
+#include "quantizers/weight_grouped.h"
 
 namespace qat::quantizers {
 namespace {
@@ -29,12 +30,12 @@ class Absmax final : public WeightQuantizer {
   WeightShape shape_;
 };
 
-const bool registered =
-    register_weight_method({"absmax",
-                            [](const WeightRecipe& recipe, const WeightShape& shape) {
-                              return std::make_unique<Absmax>(recipe, shape);
-                            },
-                            &narrowing_obstacle});
+std::unique_ptr<WeightQuantizer> make_absmax(const WeightRecipe& recipe, const WeightShape& shape) {
+  if (recipe.in_groups()) return make_grouped_quantizer(recipe, shape);
+  return std::make_unique<Absmax>(recipe, shape);
+}
+
+const bool registered = register_weight_method({"absmax", &make_absmax, &narrowing_obstacle});
 
 }  // namespace
 }  // namespace qat::quantizers

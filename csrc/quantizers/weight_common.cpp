@@ -116,6 +116,23 @@ at::Tensor channel_mean_magnitude(const at::Tensor& weight, const WeightShape& s
   return at::mean(tensor, all_axes_but(axis, tensor.dim()));
 }
 
+at::Tensor channel_rows(const at::Tensor& weight, const WeightShape& shape) {
+  const auto [tensor, axis] = view_of(weight, shape);
+  return tensor.movedim(axis, 0).to(at::kFloat).flatten(1).contiguous();
+}
+
+at::Tensor from_channel_rows(const at::Tensor& rows, const WeightShape& shape) {
+  std::vector<int64_t> sizes = shape.sizes;
+  if (regrouped(shape)) {
+    sizes[0] = shape.channels();
+    sizes[1] = shape.sizes[0] / shape.groups;
+  } else {
+    std::swap(sizes[0], sizes[static_cast<size_t>(shape.axis)]);
+  }
+  const at::Tensor shaped = rows.reshape(sizes);
+  return regrouped(shape) ? back(shaped, shape) : shaped.movedim(0, shape.axis);
+}
+
 at::Tensor spread(const at::Tensor& per_channel, const WeightShape& shape) {
   std::vector<int64_t> sizes(shape.sizes.size(), 1);
   if (regrouped(shape)) {
@@ -191,8 +208,7 @@ at::Tensor masked_weight(const at::Tensor& weight, const at::Tensor& scale,
 }
 
 WeightRecipe in_stage(WeightRecipe recipe, WeightMode mode) {
-  recipe.bits = std::max(recipe.bits, mode.lowest_bits);
-  return recipe;
+  return mode.lowest_bits > recipe.bits ? recipe.with_bits(mode.lowest_bits) : recipe;
 }
 
 at::Tensor weight_scales(const at::Tensor& absmax, const WeightRecipe& recipe) {

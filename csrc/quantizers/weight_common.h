@@ -13,6 +13,10 @@ namespace qat::quantizers {
 at::Tensor channel_absmax(const at::Tensor& weight, const WeightShape& shape);
 at::Tensor channel_mean_magnitude(const at::Tensor& weight, const WeightShape& shape);
 
+// float32[C, K], a channel's weights row-major; and codes in that order shaped like the weight.
+at::Tensor channel_rows(const at::Tensor& weight, const WeightShape& shape);
+at::Tensor from_channel_rows(const at::Tensor& rows, const WeightShape& shape);
+
 // One value per channel, spread over a tensor shaped like the weight (a view).
 at::Tensor spread(const at::Tensor& per_channel, const WeightShape& shape);
 

@@ -1,5 +1,7 @@
+#include <algorithm>
 #include <filesystem>
 
+#include "ptq/options.h"
 #include "train/job_sections.h"
 
 namespace qat::train {
@@ -27,6 +29,18 @@ std::string parse_name(const Fields& fields, const std::string& fallback) {
     }
   }
   return name;
+}
+
+// The sites of a rule may turn out to be none: what only they cannot do is said when it is known.
+void check_steps(const Job& job, const Node& recipe) {
+  const auto& steps = job.calibrate.steps;
+  if (std::find(steps.begin(), steps.end(), ptq::Step::adaround) == steps.end()) return;
+  const std::string obstacle = ptq::adaround_obstacle(job.recipe.weights);
+  if (!obstacle.empty()) recipe.place.fail("recipe.weights: " + obstacle);
+  if (job.recipe.cluster.values == 0) return;
+  recipe.place.fail(
+      "recipe.cluster: weights that share values cannot be rounded one by one; "
+      "leave out the step adaround or the section");
 }
 
 Job parse_tree(const Node& root, const std::string& default_name) {
@@ -57,6 +71,7 @@ Job parse_tree(const Node& root, const std::string& default_name) {
       part->place.fail(
           "recipe.prune: weights are pruned in quantization-aware steps, and qat.epochs is 0");
     }
+    check_steps(job, *part);
   }
   return job;
 }

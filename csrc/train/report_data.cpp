@@ -31,24 +31,22 @@ const WeightLayer* weight_layer(const graph::Attributes& attributes, WeightLayer
   return nullptr;
 }
 
-// Signal-to-noise ratio of the codes of one weight against the float weight they stand for, in dB.
-Json weight_snr(const at::Tensor& weight, const int8_t* codes, numerics::IntFormat format,
-                const WeightRecipe& recipe) {
+// Signal-to-noise ratio of the codes of one weight against the float weight they stand for, in dB,
+// each channel with the scale that fits best: the file has it only multiplied by others.
+Json weight_snr(const at::Tensor& weight, const int8_t* codes) {
   const at::Tensor rows = weight.detach().contiguous().flatten(1);
   const int64_t channels = rows.size(0), size = rows.size(1);
-  const at::Tensor absmax = rows.abs().amax(1);
-  const float whole = absmax.max().item<float>();
   const float* values = rows.const_data_ptr<float>();
   double signal = 0, noise = 0;
   for (int64_t c = 0; c < channels; ++c) {
-    const bool per_tensor = recipe.granularity == Granularity::tensor;
-    const float magnitude = per_tensor ? whole : absmax.const_data_ptr<float>()[c];
-    const float scale = numerics::weight_scale(magnitude, format, recipe.power_of_two);
+    double squares = 0, products = 0, code_squares = 0;
     for (int64_t i = c * size; i < (c + 1) * size; ++i) {
-      const double difference = values[i] - numerics::dequantize(codes[i], 0, scale);
-      signal += static_cast<double>(values[i]) * values[i];
-      noise += difference * difference;
+      squares += static_cast<double>(values[i]) * values[i];
+      products += static_cast<double>(values[i]) * codes[i];
+      code_squares += static_cast<double>(codes[i]) * codes[i];
     }
+    signal += squares;
+    noise += std::max(0.0, squares - (code_squares == 0 ? 0 : products * products / code_squares));
   }
   if (noise == 0 || signal == 0) return nullptr;
   return 10.0 * std::log10(signal / noise);
@@ -78,8 +76,7 @@ Json layers(const ReportInputs& inputs) {
     if (weight == weights.end()) weight = weights.find(module_of(node.name) + ".weight");
     if (codes != inputs.model.tensors.end() && weight != weights.end() &&
         codes->second.numel() == weight->second.numel()) {
-      row["weight_snr_db"] = weight_snr(weight->second, codes->second.data<int8_t>(), layer->format,
-                                        inputs.session.job.recipe.weights);
+      row["weight_snr_db"] = weight_snr(weight->second, codes->second.data<int8_t>());
     }
     list.push_back(row);
   }

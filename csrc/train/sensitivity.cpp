@@ -82,8 +82,7 @@ void add_weight(const WeightOfGroup& weight, const TraceEstimate& found,
   to.trace = sum;
   const double mean = found.trace / static_cast<double>(weight.weight->numel());
   for (size_t k = 0; k < bits.size(); ++k) {
-    WeightRecipe recipe = weight.weight->recipe;
-    recipe.bits = bits[k];
+    const WeightRecipe recipe = weight.weight->recipe.with_bits(bits[k]);
     to.values[k] += mean * quantization_error(weight.value, recipe, weight.weight->shape);
   }
 }

@@ -20,10 +20,13 @@ Tile make_narrow_tile(int64_t channels);
 // `values` holds one entry or tile.channels entries; null gives `otherwise` everywhere.
 template <typename T>
 std::vector<T> repeat(const T* values, int64_t count, T otherwise, const Tile& tile) {
-  std::vector<T> out(static_cast<size_t>(tile.width), otherwise);
-  if (values == nullptr) return out;
-  for (int64_t i = 0; i < tile.width; ++i) {
-    out[static_cast<size_t>(i)] = values[count == 1 ? 0 : i % tile.channels];
+  if (values == nullptr || count == 1) {
+    return std::vector<T>(static_cast<size_t>(tile.width), values ? *values : otherwise);
+  }
+  std::vector<T> out;
+  out.reserve(static_cast<size_t>(tile.width));
+  for (int64_t i = 0; i < tile.width; i += tile.channels) {
+    out.insert(out.end(), values, values + tile.channels);
   }
   return out;
 }

@@ -12,9 +12,9 @@ from .accumulate import worst_case
 from .container import Container, is_int, parse_container, parse_json, require, require_keys
 from .graph import Node, Value, check_order, check_types, indices, parse_node, parse_value
 from .rules import SCALE_MAX, SCALE_MIN, Format
+from .weights import SUFFIXES, read_weight
 
 SCALES = "activation_scales"
-CODEBOOK = ".codebook"
 
 
 @dataclass(frozen=True)
@@ -71,14 +71,17 @@ def _scales(box: Container) -> np.ndarray:
 
 
 def _check_tensors(box: Container, nodes: list[Node]) -> None:
-    used = {SCALES}
+    used, reserved = {SCALES}, set()
     for node in nodes:
         for name in node.tensors():
             require(isinstance(name, str), f"{node.name}: a tensor name is expected: {name!r}")
             require(name in box.tensors, f"{node.name}: there is no tensor {name!r}")
             used.add(name)
         if "weight" in node.attributes:
-            used.add(node.attributes["weight"] + CODEBOOK)
+            reserved.update(node.attributes["weight"] + suffix for suffix in SUFFIXES)
+    taken = sorted(used & reserved)
+    require(not taken, f"file: a node uses the tensors {taken}, whose names are reserved")
+    used |= reserved
     unused = sorted(set(box.tensors) - used)
     require(not unused, f"file: no node uses the tensors {unused}")
 
@@ -105,11 +108,7 @@ def _weight(model: Model, node: Node) -> np.ndarray:
         isinstance(shape, list) and all(is_int(s) and s > 0 for s in shape),
         f"{node.name}: weight_shape: sizes are expected, got {shape!r}",
     )
-    stored, book = model.tensors[a["weight"]], model.tensors.get(a["weight"] + CODEBOOK)
-    if book is None:
-        weight = unpack(stored, form, shape, node.name)
-    else:
-        weight = look_up(stored, book, form, shape, node.name)
+    weight = read_weight(model.tensors, a["weight"], form, shape, node.name)
     source = model.values[node.inputs[0]]
     transposed = a.get("transposed", False)
     worst = worst_case(weight, transposed, a.get("groups", 1), source.zero_point, source.format)
@@ -120,50 +119,6 @@ def _weight(model: Model, node: Node) -> np.ndarray:
             size = model.tensors[a[key]].shape
             require(size == (channels,), f"{node.name}: {key}: [{channels}] is expected: {size}")
     return weight
-
-
-def unpack(tensor: np.ndarray, form: Format, shape: list[int], where: str) -> np.ndarray:
-    """Codes of a weight tensor: I8 for 8 bits, else `b` bits each, lowest bits first."""
-    if form.bits == 8:
-        fits = tensor.dtype == np.int8 and list(tensor.shape) == list(shape)
-        require(fits, f"{where}: weight: I8{shape} is expected, got {tensor.dtype}{tensor.shape}")
-        codes = tensor.astype(np.int64)
-    else:
-        plain = _numbers(tensor, form.bits, shape, where)
-        sign = (plain >> (form.bits - 1)) << form.bits
-        codes = plain if form.kind == "u" else plain - sign
-    inside = (form.qmin <= codes) & (codes <= form.qmax)
-    require(bool(inside.all()), f"{where}: weight: a code outside {form.qmin} … {form.qmax}")
-    return codes
-
-
-def look_up(
-    tensor: np.ndarray, book: np.ndarray, form: Format, shape: list[int], where: str
-) -> np.ndarray:
-    """Codes of a weight tensor that is stored as indices into a codebook."""
-    fits = book.dtype == np.int8 and book.ndim == 1
-    require(fits, f"{where}: codebook: I8[n] is expected, got {book.dtype}{book.shape}")
-    most, entries = 2 ** (form.bits - 1), book.astype(np.int64)
-    require(0 < len(book) <= most, f"{where}: codebook: 1 to {most} codes, got {len(book)}")
-    require(bool((np.diff(entries) > 0).all()), f"{where}: codebook: the codes do not ascend")
-    inside = (form.qmin <= entries) & (entries <= form.qmax)
-    require(bool(inside.all()), f"{where}: weight: a code outside {form.qmin} … {form.qmax}")
-    numbers = _numbers(tensor, max(1, (len(book) - 1).bit_length()), shape, where)
-    require(int(numbers.max()) < len(book), f"{where}: weight: an index over {len(book) - 1}")
-    require(len(np.unique(numbers)) == len(book), f"{where}: codebook: a code without an index")
-    return entries[numbers]
-
-
-def _numbers(tensor: np.ndarray, bits: int, shape: list[int], where: str) -> np.ndarray:
-    """Unsigned numbers of `bits` bits each, int64 of `shape`."""
-    count = int(np.prod(shape))
-    size = -(-count * bits // 8)
-    fits = tensor.dtype == np.uint8 and tensor.shape == (size,)
-    require(fits, f"{where}: weight: U8[{size}] is expected, got {tensor.dtype}{tensor.shape}")
-    unpacked = np.unpackbits(tensor, bitorder="little")
-    require(not unpacked[count * bits :].any(), f"{where}: weight: spare bits are not zero")
-    rows = unpacked[: count * bits].reshape(count, bits).astype(np.int64)
-    return (rows << np.arange(bits)).sum(axis=1).reshape(shape)
 
 
 def _check_table(model: Model, node: Node) -> None:

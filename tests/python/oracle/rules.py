@@ -88,6 +88,15 @@ def mask(x: np.ndarray, scale: np.float32, zero_point: int, form: Format) -> np.
     return (F(form.qmin) <= r) & (r <= F(form.qmax))
 
 
+def bounded(scale: np.float32, power_of_two: bool = False) -> np.float32:
+    """The end of rule 5: a scale between 2^-40 and 2^100, raised to a power of two."""
+    if power_of_two and 0 < scale < np.inf:
+        mantissa, exponent = math.frexp(float(scale))
+        # log2 is read as exact: a float log2 of 1 + 2^-23 times a power would lose the fraction.
+        scale = F(math.ldexp(1.0, exponent - (mantissa == 0.5)))
+    return SCALE_MIN if np.isnan(scale) else min(max(scale, SCALE_MIN), SCALE_MAX)
+
+
 def parameters(
     low: float, high: float, form: Format, symmetric: bool, power_of_two: bool = False
 ) -> tuple[np.float32, int]:
@@ -100,11 +109,7 @@ def parameters(
         scale = hi / F(form.qmax)
     else:
         scale = max(-lo, hi) / F(form.qmax)
-    if power_of_two and 0 < scale < np.inf:
-        mantissa, exponent = math.frexp(float(scale))
-        # log2 is read as exact: a float log2 of 1 + 2^-23 times a power would lose the fraction.
-        scale = F(math.ldexp(1.0, exponent - (mantissa == 0.5)))
-    scale = SCALE_MIN if np.isnan(scale) else min(max(scale, SCALE_MIN), SCALE_MAX)
+    scale = bounded(scale, power_of_two)
     if symmetric:
         return scale, 0
     zero_point = np.rint(F(form.qmin) - lo / scale)

@@ -8,8 +8,9 @@ import pytest
 from . import handmade as h
 from . import load, run, trace
 from .container import OracleError
-from .model import parse, unpack
+from .model import parse
 from .rules import Format
+from .weights import unpack
 
 F = np.float32
 B = [1, 0]
