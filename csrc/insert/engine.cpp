@@ -152,8 +152,22 @@ insert::Progress Engine::progress() const {
 }
 
 void Engine::begin_forward(const insert::SessionOptions& options) {
-  bank.begin_forward({options.quantize, options.learn, options.progress});
-  weights.begin_forward(options.learn);
+  const bool frozen = flag(ranges_frozen);
+  bank.begin_forward({options.quantize, options.learn, options.progress, frozen});
+  weights.begin_forward(options.learn, frozen);
+}
+
+void Engine::quantize_weights(const insert::SessionOptions& options,
+                              const NamedTensors& parameters) {
+  std::vector<int> entries;
+  for (size_t i = 0; i < plan.sites.size(); ++i) {
+    const int entry = weights.entry_of(static_cast<int64_t>(i));
+    const bool used = entry >= 0 && options.progress.started(plan.sites[i]);
+    if (used && std::find(entries.begin(), entries.end(), entry) == entries.end()) {
+      entries.push_back(entry);
+    }
+  }
+  weights.quantize_ahead(entries, parameters, insert::weight_mode(options));
 }
 
 std::shared_ptr<insert::ForwardRecord> Engine::new_record() {
@@ -183,6 +197,7 @@ TensorList Engine::forward(const TensorList& inputs) {
   const insert::SessionOptions chosen = options();
   const auto record = new_record();
   begin_forward(chosen);
+  if (chosen.quantize) quantize_weights(chosen, record->tensors->all);
   insert::Session session(trace, plan, bank, weights, record, chosen);
   session.start(inputs);
   session.probe = probe;

@@ -52,6 +52,7 @@ class Engine {
   std::shared_ptr<insert::ForwardRecord> new_record();
   insert::SessionOptions options() const;
   void begin_forward(const insert::SessionOptions& options);
+  void quantize_weights(const insert::SessionOptions& options, const NamedTensors& parameters);
   void keep_weights(insert::Session& session);
 
   std::shared_ptr<const insert::ModelTensors> tensors_;  // as of generation_

@@ -39,7 +39,7 @@ std::vector<SiteSignal> Engine::measure(const TensorList& inputs) {
   at::NoGradGuard no_grad;
   std::map<std::string, at::Tensor> reals;
   std::vector<SiteSignal> signals;
-  bank.begin_forward({true, false, progress()});
+  bank.begin_forward({true, false, progress(), false});
   for (const bool quantize : {false, true}) {
     insert::SessionOptions options;
     options.quantize = quantize;

@@ -7,6 +7,7 @@
 #include <algorithm>
 
 #include "numerics/qparams.h"
+#include "quantizers/frozen.h"
 #include "quantizers/number.h"
 
 namespace qat::insert {
@@ -101,6 +102,7 @@ void QuantizerBank::begin_forward(const BankMode& mode) {
       if (mode.moves && used) watch(state);
       state.frozen = mode.quantize && state.convergence->reached();
     }
+    if (state.learned && (mode.frozen || state.frozen)) drop_gradients(state.learned->state());
     if (used && (observed || (state.learned && !state.starts_learning()))) {
       fix_parameters(state);
     } else {

@@ -20,6 +20,7 @@ struct BankMode {
   bool quantize = true;  // codes are made, so learned ranges start from what has been observed
   bool moves = false;    // a training forward in which ranges and scales may move
   Progress progress;
+  bool frozen = false;  // ranges and scales stand still for good
 };
 
 // Note [Delayed ranges]

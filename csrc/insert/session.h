@@ -32,6 +32,9 @@ struct SessionOptions {
   Progress progress;
 };
 
+// How weights are quantized in such a session.
+WeightMode weight_mode(const SessionOptions& options);
+
 class Session final : public Handler {
  public:
   Session(const capture::Trace& trace, const Plan& plan, QuantizerBank& bank, WeightBank& weights,

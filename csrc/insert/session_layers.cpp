@@ -42,6 +42,15 @@ at::Tensor real_float(const at::Tensor& tensor) { return realize(tensor).to(at::
 
 }  // namespace
 
+WeightMode weight_mode(const SessionOptions& options) {
+  WeightMode mode;
+  mode.training = options.training && !options.recompute;
+  mode.learn = options.learn;
+  mode.track = options.track && !options.recompute;
+  mode.lowest_bits = options.progress.weight_bits;
+  return mode;
+}
+
 const WeightOutcome& Session::quantized_weight(const Call& call, const at::Tensor& weight) {
   const int entry = weight_bank_.entry_of(call.node);
   const auto key = std::make_pair(weight.unsafeGetTensorImpl(), entry);
@@ -49,12 +58,8 @@ const WeightOutcome& Session::quantized_weight(const Call& call, const at::Tenso
   if (known != weights_.end() && known->second.region == current_region()) {
     return known->second.outcome;
   }
-  WeightMode mode;
-  mode.training = options_.training && !options_.recompute;
-  mode.learn = options_.learn;
-  mode.track = options_.track && !options_.recompute;
-  mode.lowest_bits = options_.progress.weight_bits;
-  UsedWeight used{weight, weight_bank_.quantize(entry, weight, mode), current_region()};
+  UsedWeight used{weight, weight_bank_.quantize(entry, weight, weight_mode(options_)),
+                  current_region()};
   if (weight_probe) weight_probe(entry, weight_bank_.masked(entry, weight), used.outcome.quantized);
   return weights_.insert_or_assign(key, std::move(used)).first->second.outcome;
 }

@@ -5,8 +5,12 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
+#include <string_view>
+#include <unordered_map>
 
+#include "quantizers/calls.h"
 #include "quantizers/cluster.h"
+#include "quantizers/frozen.h"
 #include "quantizers/number.h"
 #include "quantizers/oscillation.h"
 
@@ -84,7 +88,9 @@ WeightBank::WeightBank(const capture::Trace& trace, const Plan& plan, const Reci
                 make_mask(recipe, compression, site.weight_shape),
                 make_quantizer(site, compression),
                 at::Tensor(),
-                nullptr};
+                nullptr,
+                direct && name == site.weight_parameter,
+                std::nullopt};
     if (compression.prune == PruneMethod::channel) {
       pruned_channels_[static_cast<int64_t>(i)] = entry_of_node_[i];
       if (chosen.batch_norm >= 0) pruned_channels_[chosen.batch_norm] = entry_of_node_[i];
@@ -102,18 +108,64 @@ WeightBank::WeightBank(const capture::Trace& trace, const Plan& plan, const Reci
   }
 }
 
-void WeightBank::begin_forward(bool moves) {
-  if (!moves) return;
+void WeightBank::begin_forward(bool moves, bool frozen) {
   const at::NoGradGuard no_grad;
   for (Entry& entry : entries_) {
-    if (!entry.convergence || number<int64_t>(entry.initialized) == 0) continue;
-    const at::Tensor scale = entry.quantizer->learned_scale().to(at::kDouble);
-    entry.convergence->see(scale, scale);
+    const bool started = entry.convergence && number<int64_t>(entry.initialized) != 0;
+    if (moves && started) {
+      const at::Tensor scale = entry.quantizer->learned_scale().to(at::kDouble);
+      entry.convergence->see(scale, scale);
+    }
+    // Centroids of clusters are weights, which go on learning.
+    const bool stands = frozen || (started && entry.convergence->reached());
+    if (stands && entry.compression.values == 0) drop_gradients(entry.quantizer->state());
+  }
+}
+
+bool WeightBank::Ahead::holds(const at::Tensor& given, WeightMode asked) const {
+  return given.is_same(weight) && given.const_data_ptr() == data && !given.is_inference() &&
+         given._version() == version && asked == mode;
+}
+
+void WeightBank::quantize_ahead(const std::vector<int>& wanted, const NamedTensors& parameters,
+                                WeightMode mode) {
+  std::unordered_map<std::string_view, const at::Tensor*> named;
+  for (const auto& [name, tensor] : parameters) named.emplace(name, &tensor);
+  std::vector<Entry*> entries;
+  std::vector<at::Tensor> weights;
+  std::vector<PlainWeight> options;
+  for (const int index : wanted) {
+    Entry& entry = entries_.at(static_cast<size_t>(index));
+    entry.ahead.reset();
+    const auto found = named.find(entry.name);
+    const auto plain = entry.direct && !entry.mask ? entry.quantizer->plain(mode) : std::nullopt;
+    if (!plain || found == named.end()) continue;
+    const at::Tensor& weight = *found->second;
+    const bool fits = weight.scalar_type() == at::kFloat && !weight.is_inference() &&
+                      weight.sizes() == at::IntArrayRef(entry.shape.sizes);
+    if (!fits) continue;
+    entries.push_back(&entry);
+    weights.push_back(weight.detach());
+    options.push_back(*plain);
+    entry.ahead = Ahead{weight, weight.const_data_ptr(), weight._version(), mode, {}};
+  }
+  if (entries.empty()) return;
+  auto made = quantizers::call::quantize_weights(weights, options);
+  for (size_t i = 0; i < entries.size(); ++i) {
+    if (options[i].axis < 0) {
+      made[i].scale = made[i].scale.expand({entries[i]->shape.channels()}).contiguous();
+    }
+    entries[i]->ahead->quantized = std::move(made[i]);
   }
 }
 
 WeightOutcome WeightBank::quantize(int index, const at::Tensor& given, WeightMode mode) {
   Entry& entry = entries_.at(static_cast<size_t>(index));
+  if (entry.ahead) {
+    const Ahead ahead = std::move(*entry.ahead);
+    entry.ahead.reset();
+    if (ahead.holds(given, mode)) return {ahead.quantized, given};
+  }
   if (entry.mask && mode.training) entry.mask->update(given);
   const at::Tensor weight = entry.mask ? entry.mask->apply(given) : given;
   if (entry.initialized.defined() && number<int64_t>(entry.initialized) == 0) {

@@ -5,6 +5,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,8 +21,12 @@ class WeightBank {
  public:
   WeightBank(const capture::Trace& trace, const Plan& plan, const Recipe& recipe);
 
-  // moves: a training forward in which learned scales may move.
-  void begin_forward(bool moves);
+  // moves: a training forward in which learned scales may move. frozen: they stand still for good.
+  void begin_forward(bool moves, bool frozen);
+
+  // Quantizes those of these entries that can go in one pass; quantize() finds them done.
+  void quantize_ahead(const std::vector<int>& entries, const NamedTensors& parameters,
+                      WeightMode mode);
 
   // Layers that read one and the same parameter with one recipe share an entry.
   int entry_of(int64_t node) const { return entry_of_node_.at(static_cast<size_t>(node)); }
@@ -45,6 +50,15 @@ class WeightBank {
 
  private:
   std::string unused(const std::string& wanted, const std::string& other) const;
+  // What quantize_ahead() made of a weight.
+  struct Ahead {
+    at::Tensor weight;
+    const void* data;  // other memory may be put under a tensor
+    int64_t version;
+    WeightMode mode;
+    QuantizedWeight quantized;
+    bool holds(const at::Tensor& given, WeightMode asked) const;
+  };
   struct Entry {
     std::string name;
     WeightRecipe recipe;
@@ -54,6 +68,8 @@ class WeightBank {
     std::unique_ptr<WeightQuantizer> quantizer;
     at::Tensor initialized;                    // int64[1]; undefined where the method has no state
     std::shared_ptr<Convergence> convergence;  // nullptr: scales move until all are frozen
+    bool direct = false;                       // reads the parameter `name`
+    std::optional<Ahead> ahead;
   };
   std::vector<Entry> entries_;
   std::vector<int> entry_of_node_;

@@ -256,7 +256,7 @@ graph::Model lower(Engine& engine) {
   const std::string unfinished =
       insert::unfinished(engine.trace, engine.plan, engine.recipe.schedule, progress.fraction);
   if (!unfinished.empty()) throw Error("convert: " + unfinished);
-  engine.bank.begin_forward({true, false, progress});
+  engine.bank.begin_forward({true, false, progress, false});
   graph::Model model = Lowering(engine).run();
   // Without pruning the file has the layers' own shapes, whatever their weights are.
   if (engine.recipe.prune.method != PruneMethod::none) remove_channels(model);

@@ -208,7 +208,9 @@ class Equalizer {
 
 void require_fresh(PreparedModel& prepared) {
   Engine& engine = prepared.engine();
-  engine.bank.begin_forward({.quantize = false, .moves = false, .progress = {}});
+  insert::BankMode mode;
+  mode.quantize = false;
+  engine.bank.begin_forward(mode);
   bool seen = false;
   for (size_t i = 0; i < engine.bank.size(); ++i) {
     seen |= engine.bank.initialized(static_cast<int>(i));

@@ -29,6 +29,27 @@ std::tuple<Tensor, Tensor> quantize_weight(const Tensor& weight, int64_t axis, i
   return op.call(weight, axis, groups, format.bits, format.narrow, power_of_two);
 }
 
+std::vector<QuantizedWeight> quantize_weights(const std::vector<Tensor>& weights,
+                                              const std::vector<PlainWeight>& options) {
+  using Signature = std::tuple<std::vector<Tensor>, std::vector<Tensor>>(
+      at::TensorList, at::IntArrayRef, at::IntArrayRef, at::IntArrayRef, const c10::List<bool>&,
+      const c10::List<bool>&);
+  static const auto op = find<Signature>("qat_ext::quantize_weights");
+  std::vector<int64_t> axis, groups, bits;
+  c10::List<bool> narrow, power_of_two;
+  for (const PlainWeight& each : options) {
+    axis.push_back(each.axis);
+    groups.push_back(each.groups);
+    bits.push_back(each.format.bits);
+    narrow.push_back(each.format.narrow);
+    power_of_two.push_back(each.power_of_two);
+  }
+  const auto [codes, scales] = op.call(weights, axis, groups, bits, narrow, power_of_two);
+  std::vector<QuantizedWeight> made;
+  for (size_t i = 0; i < codes.size(); ++i) made.push_back({codes[i], scales[i]});
+  return made;
+}
+
 LearnedGradients fake_quantize_learned_backward(const Tensor& grad, const Tensor& x,
                                                 const Tensor& scale, const Tensor& zero_point,
                                                 int64_t axis, numerics::IntFormat format,

@@ -4,8 +4,10 @@
 #include <ATen/core/Tensor.h>
 
 #include <tuple>
+#include <vector>
 
 #include "numerics/format.h"
+#include "quantizers/weight_quantizer.h"
 
 namespace qat::quantizers::call {
 
@@ -17,6 +19,10 @@ at::Tensor quantize(const at::Tensor& x, const at::Tensor& scale, const at::Tens
 std::tuple<at::Tensor, at::Tensor> quantize_weight(const at::Tensor& weight, int64_t axis,
                                                    int64_t groups, numerics::IntFormat format,
                                                    bool power_of_two);
+
+// The same for many weights in one pass.
+std::vector<QuantizedWeight> quantize_weights(const std::vector<at::Tensor>& weights,
+                                              const std::vector<PlainWeight>& options);
 
 struct LearnedGradients {
   at::Tensor x, scale, zero_point;

@@ -13,9 +13,14 @@ namespace {
 bool loses_zero(const std::string& method) { return method == "binary" || method == "dorefa"; }
 
 void check_sections(const PruneRecipe& prune, const ClusterRecipe& cluster) {
+  if (prune.method == PruneMethod::none && !(prune == PruneRecipe())) {
+    throw Error(
+        "recipe.prune: its other keys have no effect without a method; set prune.method to "
+        "magnitude, 2:4 or channel, or leave them out");
+  }
   if (prune.end < prune.start) {
-    throw Error("recipe.prune.end: expected at least prune.start, got " +
-                std::to_string(prune.end));
+    throw Error("recipe.prune.end: expected at least prune.start, " + std::to_string(prune.start) +
+                ", got " + std::to_string(prune.end));
   }
   if (prune.method == PruneMethod::two_of_four && prune.sparsity != 0.5) {
     throw Error("recipe.prune.sparsity: 2:4 keeps two of four weights; expected 0.5, got " +
@@ -23,7 +28,7 @@ void check_sections(const PruneRecipe& prune, const ClusterRecipe& cluster) {
   }
   const int values = cluster.values;
   if (values != 0 && (values < 2 || (values & (values - 1)) != 0)) {
-    throw Error("recipe.cluster.values: expected a power of two from 2 to 256, or 0, got " +
+    throw Error("recipe.cluster.values: expected a power of two from 2 to 128, or 0, got " +
                 std::to_string(values));
   }
 }

@@ -108,7 +108,7 @@ void fields(Visitor& visit, PruneRecipe& prune) {
 
 template <typename Visitor>
 void fields(Visitor& visit, ClusterRecipe& cluster) {
-  visit.integer("values", cluster.values, 0, 256);
+  visit.integer("values", cluster.values, 0, 128);
 }
 
 template <typename Visitor>

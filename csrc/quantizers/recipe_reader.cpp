@@ -1,6 +1,7 @@
 #include <cmath>
 #include <sstream>
 
+#include "nearest.h"
 #include "quantizers/recipe_fields.h"
 
 namespace qat::recipe {
@@ -110,7 +111,9 @@ void Reader::word(const char* key, std::optional<std::string>& target,
 void Reader::finish() const {
   for (const auto& [key, value] : object_.items()) {
     if (std::find(known_.begin(), known_.end(), key) != known_.end()) continue;
-    fail("", "unknown key '" + key + "'; known keys: " + joined(known_));
+    const auto near = nearest(key, known_);
+    fail("", "unknown key '" + key + "'; " +
+                 (near ? "did you mean '" + *near + "'?" : "known keys: " + joined(known_)));
   }
 }
 

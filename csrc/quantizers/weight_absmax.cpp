@@ -15,17 +15,29 @@ class Absmax final : public WeightQuantizer {
       : recipe_(std::move(recipe)), shape_(std::move(shape)) {}
 
   WeightOutcome quantize(const at::Tensor& weight, WeightMode mode) const override {
-    const WeightRecipe now = in_stage(recipe_, mode);
-    const bool per_channel = recipe_.granularity == Granularity::channel;
-    auto [codes, scale] = call::quantize_weight(weight.detach(), per_channel ? shape_.axis : -1,
-                                                shape_.groups, now.format(), recipe_.power_of_two);
-    if (!per_channel) scale = scale.expand({shape_.channels()}).contiguous();
-    const bool plain = recipe_.rounding == Rounding::nearest && recipe_.noise == 0.0;
-    if (plain || !mode.learn) return {{codes, scale}, weight};
-    return {rounded_weight(weight, scale, shape_, now, mode), weight};
+    const PlainWeight options = options_in(mode);
+    auto [codes, scale] = call::quantize_weight(weight.detach(), options.axis, options.groups,
+                                                options.format, options.power_of_two);
+    if (options.axis < 0) scale = scale.expand({shape_.channels()}).contiguous();
+    if (nearest(mode)) return {{codes, scale}, weight};
+    return {rounded_weight(weight, scale, shape_, in_stage(recipe_, mode), mode), weight};
+  }
+
+  std::optional<PlainWeight> plain(WeightMode mode) const override {
+    if (!nearest(mode)) return std::nullopt;
+    return options_in(mode);
   }
 
  private:
+  bool nearest(WeightMode mode) const {
+    return !mode.learn || (recipe_.rounding == Rounding::nearest && recipe_.noise == 0.0);
+  }
+  PlainWeight options_in(WeightMode mode) const {
+    const bool per_channel = recipe_.granularity == Granularity::channel;
+    return {per_channel ? shape_.axis : -1, shape_.groups, in_stage(recipe_, mode).format(),
+            recipe_.power_of_two};
+  }
+
   WeightRecipe recipe_;
   WeightShape shape_;
 };

@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -27,6 +28,13 @@ struct QuantizedWeight {
   at::Tensor scale;  // float32[C]
 };
 
+// How the operator quantize_weight makes a weight's codes. axis -1: one scale for all channels.
+struct PlainWeight {
+  int64_t axis = 0, groups = 1;
+  numerics::IntFormat format;
+  bool power_of_two = false;
+};
+
 // Note [Gradient of a quantized weight]
 // A layer computes with codes alone and hands back the gradient of the dequantized weight. It goes
 // to `differentiable`, a tensor shaped like the weight whose autograd history is the method's own
@@ -43,6 +51,7 @@ struct WeightMode {
   bool learn = false;   // nothing is frozen: random rounding, gradients of learned parameters
   bool track = false;   // the first run of a training forward: running statistics move
   int lowest_bits = 0;  // BitsStage: no fewer are in use yet
+  bool operator==(const WeightMode&) const = default;
 };
 
 class WeightQuantizer {
@@ -52,6 +61,12 @@ class WeightQuantizer {
   virtual void initialize(const at::Tensor& weight) { (void)weight; }
   // weight: float32, shaped as given at construction.
   virtual WeightOutcome quantize(const at::Tensor& weight, WeightMode mode) const = 0;
+  // Set where quantize() passes the gradient straight through and does nothing else: all such
+  // weights of a model then take one pass.
+  virtual std::optional<PlainWeight> plain(WeightMode mode) const {
+    (void)mode;
+    return std::nullopt;
+  }
   // Tensors that exist from construction on; learned ones are leaves that require a gradient.
   virtual NamedTensors state() const { return {}; }
   // float32: what the learned scales are proportional to; undefined where nothing is learned.

@@ -243,7 +243,7 @@ def test_a_resumed_run_is_the_run_that_was_never_stopped():
 
 
 REFUSED = [
-    (recipe(12), "recipe.cluster.values: expected a power of two from 2 to 256, or 0, got 12"),
+    (recipe(12), "recipe.cluster.values: expected a power of two from 2 to 128, or 0, got 12"),
     ({"cluster": {"values": 16}},
      "recipe.weights: granularity channel cannot go with recipe.cluster: one codebook for a layer "
      "needs one scale; set granularity: tensor"),
@@ -256,7 +256,7 @@ REFUSED = [
      "recipe.weights: random rounding cannot go with recipe.cluster"),
     (recipe(16, weights={"bits": 4}),
      "recipe.cluster.values: expected at most 8, half of the codes of 4 bits, got 16"),
-    (recipe(256), "recipe.cluster.values: expected at most 128, half of the codes of 8 bits"),
+    (recipe(256), "recipe.cluster.values: expected an integer from 0 to 128, got 256"),
     (recipe(oscillation={"freeze": 0.1}),
      "recipe.oscillation: holds single weights and cannot go with recipe.cluster"),
     ({"rules": [{"sites": "0", "cluster": True}]},

@@ -168,11 +168,25 @@ def test_what_cannot_be_calibrated(plain: Path, tmp_path: Path) -> None:
         2,
         f".: error: expected a run folder, but there is no {plain}/checkpoints",
     )
-    run = f"run={tmp_path / 'd'}"
-    dorefa = ("recipe={weights: {bits: 4, method: dorefa}}", "calibrate={steps: [adaround]}")
-    fails(
-        qat("calibrate", "r", run, *dorefa, cwd=plain),
-        1,
-        "qat: error: adaround: 'conv1': the weight method 'dorefa' does not give back the codes "
-        "that were written; use absmax, mse, lsq or tqt, without clusters and before pruning",
-    )
+
+
+UNROUNDABLE = {
+    "recipe={weights: {bits: 4, method: dorefa}}": "recipe.weights: the weight method 'dorefa' "
+    "does not give back the codes that adaround writes; use absmax, mse, lsq or tqt",
+    "recipe={weights: {bits: 4, symmetric: false}}": "recipe.weights: weights in groups or with "
+    "zero points: what the weight recipe measures does not give back the codes that adaround "
+    "writes; set granularity: channel or tensor, and symmetric: true",
+    "recipe={weights: {granularity: tensor}, cluster: {values: 16}}": "recipe.cluster: weights "
+    "that share values cannot be rounded one by one; leave out the step adaround or the section",
+}
+
+
+@pytest.mark.parametrize("recipe", UNROUNDABLE)
+def test_weights_that_adaround_cannot_round_are_refused_up_front(
+    plain: Path, tmp_path: Path, recipe: str
+) -> None:
+    run = tmp_path / "r"
+    keys = (f"run={run}", recipe, "calibrate={steps: [adaround]}")
+    result = qat("calibrate", "job.yaml", *keys, cwd=plain)
+    fails(result, 2, f"command line: {recipe}: error: {UNROUNDABLE[recipe]}")
+    assert not run.exists()

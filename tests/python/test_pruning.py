@@ -243,7 +243,10 @@ def test_step_after_loading_changes_nothing():
 PRUNE = {"method": "magnitude"}
 REFUSED = [
     ({"prune": {**PRUNE, "start": 0.5, "end": 0.25}},
-     "recipe.prune.end: expected at least prune.start, got 0.25"),
+     "recipe.prune.end: expected at least prune.start, 0.500000, got 0.25"),
+    ({"prune": {"sparsity": 0.75}},
+     "recipe.prune: its other keys have no effect without a method; set prune.method to magnitude, "
+     "2:4 or channel, or leave them out"),
     ({"prune": {"method": "2:4", "sparsity": 0.25}},
      "recipe.prune.sparsity: 2:4 keeps two of four weights; expected 0.5, got 0.25"),
     ({"prune": PRUNE, "weights": {"method": "binary", "bits": 2}},

@@ -435,8 +435,8 @@ def test_adaround_is_repeatable_and_draws_nothing():
 
 # ---- messages
 
-REFUSED = "the weight method '{}' does not give back the codes that were written; use absmax, mse, "
-REFUSED += "lsq or tqt, without clusters and before pruning"
+REFUSED = "the weight method '{}' does not give back the codes that adaround writes; use absmax, "
+REFUSED += "mse, lsq or tqt"
 
 
 @pytest.mark.parametrize("method", ["dorefa", "ternary", "binary"])

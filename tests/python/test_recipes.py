@@ -71,9 +71,13 @@ def test_a_base_is_changed_key_by_key():
          "recipe.name: 'w4a4-lsq' names a recipe that these keys differ from; write base: w4a4-lsq"
          " to start from it, or choose another name"),
         ({"base": 4}, "recipe.base: expected a name, got 4"),
+        ({"weights": {"bist": 4}}, "recipe.weights: unknown key 'bist'; did you mean 'bits'?"),
+        ({"weights": {"colour": 4}},
+         "recipe.weights: unknown key 'colour'; known keys: bits, granularity, group, symmetric, "
+         "power_of_two, method, rounding, noise"),
     ],
 )  # fmt: skip
-def test_names_and_bases_that_mean_nothing(recipe, message):
+def test_names_bases_and_keys_that_mean_nothing(recipe, message):
     with pytest.raises(qat.Error) as error:
         _C.check_recipe(json.dumps(recipe))
     assert str(error.value) == message
