@@ -4,7 +4,7 @@ import importlib.util
 import io
 from dataclasses import dataclass
 
-from method_rows import FLOAT, ROWS
+from method_rows import BY_NAME, ROWS
 from method_store import Store
 
 LINE = 0.026  # height of a label as a share of the axis
@@ -22,11 +22,18 @@ class Point:
     above: float
 
 
+def style_of(name: str) -> tuple[str, str]:
+    """Marker and colour of a row."""
+    if BY_NAME[name].floating:
+        return "s", "black"
+    return ("^", "C1") if BY_NAME[name].peer else ("o", "C0")
+
+
 def points(store: Store) -> list[Point]:
-    """Of all rows whose files have a size and that start from the float model that is shown."""
+    """Of all rows whose files have a size and that are a float model or start from one shown."""
     found = []
     for row in ROWS:
-        if not row.shares_float and row.name != FLOAT:
+        if not row.shares_float and not row.floating:
             continue
         entries = [entry for entry in store.of(row) if entry["size_ratio"] is not None]
         if not entries:
@@ -80,8 +87,8 @@ def svg(store: Store) -> str:
                 point.size,
                 point.accuracy,
                 yerr=[[point.below], [point.above]],
-                fmt="s" if point.name == FLOAT else "^" if point.name.startswith("peer") else "o",
-                color="black" if point.name == FLOAT else "C1" if "peer" in point.name else "C0",
+                fmt=style_of(point.name)[0],
+                color=style_of(point.name)[1],
                 markersize=4,
                 linewidth=0.8,
                 capsize=2,

@@ -8,6 +8,7 @@ ROOT = Path(__file__).resolve().parents[2]
 JOB = ROOT / "configs" / "fashion_mnist_resnet.yaml"
 SEEDS = (1, 2, 3)
 FLOAT = "float"  # the row whose model every other one of its seed starts from
+FLOAT_LONGER = "float-10"
 
 Command = Literal["train", "calibrate", "peer"]
 
@@ -67,11 +68,13 @@ class Row:
     search: tuple[str, ...] = ()  # of the `qat search` that turns the row's recipe into another one
     seeds: tuple[int, ...] = SEEDS
     shares_float: bool = True  # starts from the row "float" of the same seed
+    teacher: str = ""  # the row whose float model it is distilled from
+    floating: bool = False  # measures the float model
     minutes: float = 5.0  # expected on two cores, until a seed has been measured
 
     def needs(self) -> list[str]:
         """Rows of the same seed that have to be there first."""
-        return [FLOAT] if self.shares_float else []
+        return [name for name in (FLOAT if self.shares_float else "", self.teacher) if name]
 
 
 _ENDS = (
@@ -104,7 +107,18 @@ _UNIFORM = "recipe={name: uniform-w4a8, weights: {bits: 4, method: lsq}}"
 
 ROWS: tuple[Row, ...] = (
     # A run ends in a quantized model; this is the shortest way there.
-    Row(FLOAT, "float", command="calibrate", shares_float=False, minutes=8),
+    Row(FLOAT, "float", command="calibrate", shares_float=False, floating=True, minutes=8),
+    # As many epochs as the float model and the training of the others have together.
+    Row(
+        FLOAT_LONGER,
+        "float, 10 epochs",
+        ("float.epochs=10",),
+        command="calibrate",
+        shares_float=False,
+        floating=True,
+        against=FLOAT,
+        minutes=13,
+    ),
     Row("w8a8", "W8A8", ("recipe=int8",), goal=Goal(0.1)),
     Row("peer-w8a8", "W8A8, torch.ao", command="peer", peer="torch.ao", against="w8a8", minutes=9),
     Row(
@@ -135,9 +149,17 @@ ROWS: tuple[Row, ...] = (
     Row("peer-w4a4", "W4A4, brevitas", command="peer", peer="brevitas", against="w4a4", minutes=15),
     Row(
         "w4a4-distill",
-        "W4A4, LSQ, distilled",
+        "W4A4, LSQ, distilled from its float model",
         ("recipe=w4a4-lsq", "distill={teacher: float}"),
         against="w4a4",
+        minutes=7,
+    ),
+    Row(
+        "w4a4-distill-longer",
+        "W4A4, LSQ, distilled from the float model of 10 epochs",
+        ("recipe=w4a4-lsq",),
+        against="w4a4",
+        teacher=FLOAT_LONGER,
         minutes=7,
     ),
     Row("w3a3", "W3A3", ("recipe=w3a3",), goal=Goal(0.8)),
@@ -205,5 +227,5 @@ BY_NAME = {row.name: row for row in ROWS}
 
 def definition(row: Row, budget: Budget) -> list[str]:
     """What a result depends on beside seed and machine: an entry of another one is out of date."""
-    fixed = (row.command, row.peer, *row.search)
+    fixed = (row.command, row.peer, row.teacher, *row.search)
     return [*(part for part in fixed if part), *budget.overrides(), *row.overrides]

@@ -52,6 +52,8 @@ def overrides(row: Row, seed: int, place: Place) -> list[str]:
     keys = [f"name={row.name}", f"seed={seed}", *place.budget.overrides()]
     if row.shares_float:
         keys.append(f"weights={place.float_model(seed)}")
+    if row.teacher:
+        keys.append(f"distill={{teacher: {place.folder(row.teacher, seed)}}}")
     return [*keys, *row.overrides]
 
 
@@ -122,7 +124,7 @@ def seconds_per_epoch(report: dict[str, Any], phase: str) -> float | None:
 def read_report(row: Row, folder: Path) -> Measured:
     """The figures of a finished run's report.json."""
     report = json.loads((folder / "report.json").read_text(encoding="utf-8"))
-    floating = row.name == FLOAT
+    floating = row.floating
     accuracy = report["float"]["accuracy"]
     measured = Measured(
         float_accuracy=accuracy,

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from method_rows import BY_NAME, FLOAT, ROWS, Row
+from method_rows import BY_NAME, ROWS, Row
 from method_store import Entry, Robust, Store
 
 HEADINGS = (
@@ -94,7 +94,7 @@ def line(row: Row, store: Store) -> list[str]:
         f"{row.label} (`{row.name}`)",
         ", ".join(str(entry["seed"]) for entry in entries) or "not measured",
         spread((100 * entry["int8_accuracy"] for entry in entries), 2),
-        "" if row.name == FLOAT else spread(to_float(entries), 2, "+"),
+        "" if row.floating else spread(to_float(entries), 2, "+"),
         judged(row, entries) if shared else "",
         compared(row, store),
         spread((e["size_ratio"] for e in entries if e["size_ratio"] is not None), 3),

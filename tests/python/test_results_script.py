@@ -185,7 +185,7 @@ def test_the_list_names_what_is_missing_and_what_is_out_of_date(tmp_path: Path) 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--rows", "w8a9"], "--rows: no row 'w8a9'; there are float, w8a8, "),
+        (["--rows", "w8a9"], "--rows: no row 'w8a9'; there are float, float-10, w8a8, "),
         (["--seeds", "one"], "--seeds: expected numbers such as 1,2,3, got 'one'"),
     ],
 )
