@@ -6,6 +6,7 @@
 
 #include <cstdio>
 #include <filesystem>
+#include <optional>
 
 #include "train/evaluate.h"
 #include "train/finish.h"
@@ -45,8 +46,7 @@ AttackSpec attack_spec(const AttackChoice& choice, const Job& job) {
 
 // What 'evaluate' prints of a run's two models on attacked data.
 void attack_run(const RunFolder& folder, Session& session, const NetworkPtr& floating,
-                const AttackChoice& choice) {
-  const AttackSpec attack = attack_spec(choice, session.job);
+                const AttackSpec& attack) {
   const IntegerModel model = IntegerModel::load(folder.int8_model());
   const auto prepared = open_quantized(folder.best_qat(), session);
   const Robustness found = measure_robustness(session, *floating, *prepared, model, attack);
@@ -56,12 +56,15 @@ void attack_run(const RunFolder& folder, Session& session, const NetworkPtr& flo
 
 int evaluate_run(const std::string& path, const AttackChoice& choice) {
   const RunFolder folder = open_run(path);
-  Session session = open_session(load_job(folder.job(), {}));
+  const Job job = load_job(folder.job(), {});
+  std::optional<AttackSpec> attack;
+  if (!choice.method.empty()) attack = attack_spec(choice, job);
+  Session session = open_session(job);
   const NetworkPtr network = load_float_network(folder, session);
   const auto before =
       evaluate_on_test([&](const at::Tensor& x) { return network->forward(x); }, session);
   if (!std::filesystem::exists(folder.int8_model())) {
-    if (!choice.method.empty()) {
+    if (attack) {
       throw JobError(path + ": error: --attack needs the run's int8 model, but there is no " +
                      folder.int8_model() + "; finish the run with 'qat resume'");
     }
@@ -74,7 +77,7 @@ int evaluate_run(const std::string& path, const AttackChoice& choice) {
       evaluate_on_test([&](const at::Tensor& x) { return model.forward(x); }, session);
   print_classes(after);
   std::printf("float_accuracy=%.4f int8_accuracy=%.4f\n", before.accuracy(), after.accuracy());
-  if (!choice.method.empty()) attack_run(folder, session, network, choice);
+  if (attack) attack_run(folder, session, network, *attack);
   return kDone;
 }
 

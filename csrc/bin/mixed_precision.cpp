@@ -206,6 +206,13 @@ void add_sensitivity_options(CLI::App* command, MixedChoice& choice) {
       ->option_text("FILE");
 }
 
+// CLI11's own check names the smallest double there is.
+std::string above_zero(const std::string& given) {
+  double value = 0;
+  if (CLI::detail::lexical_cast(given, value) && value > 0) return {};
+  return "expected a number above 0, got " + given;
+}
+
 void add_search_options(CLI::App* command, MixedChoice& choice) {
   add_common_options(command, choice);
   add_bits_option(command, choice, "bits to choose from; default: 2,3,4,6,8");
@@ -213,12 +220,12 @@ void add_search_options(CLI::App* command, MixedChoice& choice) {
       command
           ->add_option("--size", choice.size,
                        "most bytes of weights; up to 1: as a share of those with 8 bits")
-          ->check(CLI::PositiveNumber)
+          ->check(&above_zero)
           ->option_text("X");
   command
       ->add_option("--bops", choice.bops,
                    "most bit operations, MACs * bits * bits; up to 1: as a share")
-      ->check(CLI::PositiveNumber)
+      ->check(&above_zero)
       ->option_text("X")
       ->excludes(size);
   command->add_option("--out", choice.out, "the recipe, a YAML file")

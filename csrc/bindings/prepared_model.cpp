@@ -99,6 +99,7 @@ void add_prepared_model(py::module_& module) {
       .def("step", &PreparedModel::step, py::arg("fraction"))
       .def("oscillation_loss", &PreparedModel::oscillation_loss)
       .def("state", &PreparedModel::state)
+      .def("merge_observations", &PreparedModel::merge_observations, py::arg("state"))
       .def("plan", &PreparedModel::plan)
       .def("recipe",
            [](const PreparedModel& prepared) { return prepared.recipe().to_json().dump(); });

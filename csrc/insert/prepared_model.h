@@ -98,6 +98,10 @@ class PreparedModel {
   // into them restores a checkpoint.
   NamedTensors state() const;
 
+  // Takes in what a copy of this model observed elsewhere, by its state(). Throws qat::Error where
+  // that is of another model or recipe, before anything changes.
+  void merge_observations(const NamedTensors& state);
+
   // Of these, the learned scales and zero points: float32 leaves that require a gradient.
   NamedTensors parameters() const;
 

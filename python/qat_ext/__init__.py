@@ -15,6 +15,7 @@ Python                                 C++ (``#include <qat.h>``)  YAML / comman
 ``int8.save(p)``, ``qat.load(p)``      ``IntegerModel::save/load``  ``int8.safetensors`` of a run
 ``qat.verify(qmodel, int8, batches)``  ``qat::verify``             ``qat verify``
 ``qat.activation_ranges(qmodel, x)``   ``activation_ranges``       --
+``qat.merge_ranges(qmodel, state)``    ``merge_observations``      --
 ``with qat.taps(qmodel, sites)``       ``forward_with_taps``       ``distill.features`` of a job
 ``qat.distillation_loss(...)``         --                          ``distill:`` of a job
 ``qat.pgd(model, x, y, epsilon)``      --                          ``adversarial:`` of a job
@@ -33,6 +34,7 @@ from qat_ext._C import Error  # noqa: E402
 from qat_ext.adversarial import fgsm, pgd  # noqa: E402
 from qat_ext.convert import IntegerModel, VerifyReport, convert, load, verify  # noqa: E402
 from qat_ext.distillation import distillation_loss, feature_loss, taps  # noqa: E402
+from qat_ext.merge import merge_ranges  # noqa: E402
 from qat_ext.prepare import (  # noqa: E402
     PreparedModule,
     activation_ranges,
@@ -69,6 +71,7 @@ __all__ = [
     "feature_loss",
     "fgsm",
     "load",
+    "merge_ranges",
     "ops",
     "oscillation_loss",
     "pgd",
