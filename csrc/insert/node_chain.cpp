@@ -8,13 +8,11 @@
 // pending has a node as well, which serves readers of the intermediate tensor; the chain's end
 // reaches past it, unless somebody put a hook there.
 
-#include <ATen/TensorOperators.h>
 #include <ATen/core/grad_mode.h>
-#include <ATen/ops/ones_like.h>
-#include <ATen/ops/zeros_like.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "insert/chain_codes.h"
+#include "insert/compact_chain.h"
 #include "insert/node_ranges.h"
 #include "insert/nodes_common.h"
 #include "insert/ops_calls.h"
@@ -42,10 +40,14 @@ struct ChainScalars {
   bool recomputed;
   int64_t zero_point;
   std::optional<ConvGeometry> geometry;
+  // Where the residual is.
+  bool residual_rebuilt;
+  int64_t residual_axis, residual_zero_point;
+  std::optional<ConvGeometry> residual_geometry;
   QuantizerBackward quantizer;  // where its scale or zero point is learned
 };
 
-constexpr size_t kSavedCount = 14;
+constexpr size_t kSavedCount = 19;
 
 ChainScalars scalars_of(const Chain& chain, const Codes* to) {
   ChainScalars s{};
@@ -64,6 +66,15 @@ ChainScalars scalars_of(const Chain& chain, const Codes* to) {
     s.recomputed = true;
     s.zero_point = chain.layer->zero_point;
     s.geometry = chain.layer->geometry;
+  }
+  if (!chain.residual.defined() && chain.residual_chain != nullptr) {
+    const Chain& source = *chain.residual_chain;
+    s.residual_rebuilt = true;
+    s.residual_axis = source.axis;
+    if (!source.acc.defined()) {
+      s.residual_zero_point = source.layer->zero_point;
+      s.residual_geometry = source.layer->geometry;
+    }
   }
   return s;
 }
@@ -85,48 +96,33 @@ variable_list tensors_of(const Chain& chain, const Codes* to) {
   const bool recomputed = !chain.acc.defined();
   saved.push_back(recomputed ? chain.layer->codes : at::Tensor());
   saved.push_back(recomputed ? chain.layer->weight : at::Tensor());
+  const Chain empty;
+  const bool rebuilt = !chain.residual.defined() && chain.residual_chain != nullptr;
+  const Chain& residual = rebuilt ? *chain.residual_chain : empty;
+  saved.insert(saved.end(), {residual.acc, residual.multiplier, residual.bias});
+  const bool made_again = rebuilt && !residual.acc.defined();
+  saved.push_back(made_again ? residual.layer->codes : at::Tensor());
+  saved.push_back(made_again ? residual.layer->weight : at::Tensor());
   return saved;
-}
-
-// Note [Compact chains]
-// What backward takes from a chain are v = acc * multiplier + bias, for the masks, and x_hat, both
-// of them affine in acc. So acc may be replaced by x_hat, or by v where there is no batch norm,
-// with the other expressed by it. As float16 that takes half of the memory. x_hat is off by up to
-// 2^-11 of itself, which enters its own term of the gradient and the masks of values at a border.
-// Where float16 has no number for a value the chain stays as it is.
-Chain half_precision(const Chain& chain) {
-  Chain image;  // of the affine map that makes what is kept
-  image.acc = chain.acc;
-  image.axis = chain.axis;
-  Chain compact = chain;
-  if (chain.batch_norm) {
-    ChainBatchNorm& bn = *compact.batch_norm;
-    image.multiplier = bn.xhat_multiplier;
-    image.bias = bn.xhat_bias;
-    compact.multiplier = chain.multiplier / bn.xhat_multiplier;
-    compact.bias = chain.bias - bn.xhat_bias * compact.multiplier;
-    bn.xhat_multiplier = at::ones_like(bn.xhat_multiplier);
-    bn.xhat_bias = at::zeros_like(bn.xhat_bias);
-  } else {
-    image.multiplier = chain.multiplier;
-    image.bias = chain.bias;
-    compact.multiplier = compact.bias = at::Tensor();
-  }
-  compact.acc = call::affine_half(image);
-  return compact.acc.defined() ? compact : chain;
 }
 
 // The chain as it is kept for backward. What its neighbours may still read stays as it is.
 Chain kept(const Chain& chain, Outcome outcome) {
-  const bool nothing_to_gain = !chain.multiplier.defined() || chain.acc.numel() == 0;
-  if (outcome == Outcome::pending || nothing_to_gain) return chain;
-  if (chain.save == SavedValue::float16) return half_precision(chain);
-  Chain compact = chain;
-  if (chain.save == SavedValue::recompute) compact.acc = at::Tensor();
-  return compact;
+  const bool nothing_to_gain =
+      chain.save == SavedValue::float32 || !chain.multiplier.defined() || chain.acc.numel() == 0;
+  return outcome == Outcome::pending || nothing_to_gain ? chain : compact_chain(chain);
 }
 
 at::Tensor rebuild_residual(const ChainScalars& s, const variable_list& saved) {
+  if (s.residual_rebuilt) {
+    Chain source;
+    source.acc = saved[14];
+    source.multiplier = saved[15];
+    source.bias = saved[16];
+    source.axis = s.residual_axis;
+    source.layer = LayerSource{saved[17], saved[18], s.residual_zero_point, s.residual_geometry};
+    return evaluate_residual(source);
+  }
   if (!s.residual_is_codes) return saved[7];
   Codes codes{saved[7], s.residual_params, s.residual_format, saved[8], saved[9]};
   return make_like(codes_payload(std::move(codes)), Nominal::like(saved[7]), saved[7].device());

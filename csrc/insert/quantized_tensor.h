@@ -62,6 +62,10 @@ struct Chain {
   at::Tensor slope;  // PReLU
   SavedValue save = SavedValue::float32;
   std::optional<LayerSource> layer;  // set where save is recompute
+  // Note [Compact chains]: what the residual can be made again from, and a place for what the first
+  // of two that need it left of this chain.
+  std::shared_ptr<const Chain> residual_chain;
+  std::shared_ptr<Chain> compact;
   bool plain() const {
     return !batch_norm && !residual.defined() && !slope.defined() &&
            activation.kind == numerics::ActivationKind::none;

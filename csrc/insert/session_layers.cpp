@@ -9,6 +9,7 @@
 
 #include "error.h"
 #include "insert/batch_norm_terms.h"
+#include "insert/compact_chain.h"
 #include "insert/ops_calls.h"
 #include "insert/session.h"
 
@@ -198,8 +199,12 @@ at::Tensor Session::binary(Call& call) {
     if (!can_lead(a)) std::swap(a, b);  // float addition commutes
     if (can_lead(a)) {
       Chain chain = chain_of(a, false);
-      const Payload* other = payload_of(b);
-      chain.residual = other != nullptr && other->codes ? b : real_float(b);
+      Payload* other = payload_of(b);
+      const bool codes = other != nullptr && other->codes;
+      if (other != nullptr && other->chain) {
+        chain.residual_chain = residual_source(*other->chain);
+      }
+      chain.residual = codes ? b : real_float(b);
       return outcome(call, std::move(chain), Nominal::like(a));
     }
   }
