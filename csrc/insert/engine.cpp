@@ -158,7 +158,7 @@ void Engine::begin_forward(const insert::SessionOptions& options) {
 }
 
 void Engine::quantize_weights(const insert::SessionOptions& options,
-                              const NamedTensors& parameters) {
+                              const insert::ForwardRecord& record) {
   std::vector<int> entries;
   for (size_t i = 0; i < plan.sites.size(); ++i) {
     const int entry = weights.entry_of(static_cast<int64_t>(i));
@@ -167,13 +167,15 @@ void Engine::quantize_weights(const insert::SessionOptions& options,
       entries.push_back(entry);
     }
   }
-  weights.quantize_ahead(entries, parameters, insert::weight_mode(options));
+  weights.quantize_ahead(entries, record, insert::weight_mode(options));
 }
 
 std::shared_ptr<insert::ForwardRecord> Engine::new_record() {
   const int64_t now = access.generation ? access.generation() : 0;
+  NamedTensors listed;  // alive until the record holds them
   if (!tensors_ || !access.generation || now != generation_) {
-    tensors_ = std::make_shared<const insert::ModelTensors>(access.tensors());
+    listed = access.tensors();
+    tensors_ = std::make_shared<const insert::ModelTensors>(listed);
     generation_ = now;
   }
   auto record = std::make_shared<insert::ForwardRecord>(tensors_);
@@ -197,7 +199,7 @@ TensorList Engine::forward(const TensorList& inputs) {
   const insert::SessionOptions chosen = options();
   const auto record = new_record();
   begin_forward(chosen);
-  if (chosen.quantize) quantize_weights(chosen, record->tensors->all);
+  if (chosen.quantize) quantize_weights(chosen, *record);
   insert::Session session(trace, plan, bank, weights, record, chosen);
   session.start(inputs);
   session.probe = probe;
@@ -206,7 +208,9 @@ TensorList Engine::forward(const TensorList& inputs) {
   TensorList outputs;
   try {
     outputs = run(session, inputs);
+    weights.forget_ahead();
   } catch (...) {
+    weights.forget_ahead();
     bank.discard_observations();
     if (session.failure()) std::rethrow_exception(session.failure());
     throw;
@@ -224,10 +228,14 @@ void Engine::step(double to) {
   fraction.clamp_min_(to);
   weights.step(number<double>(fraction));
   if (to >= recipe.freeze.batch_norm) batch_norm_frozen.fill_(1);
-  if (to >= recipe.freeze.ranges) {
-    bank.commit();
-    ranges_frozen.fill_(1);
-  }
+  if (to >= recipe.freeze.ranges) freeze_ranges();
+}
+
+void Engine::freeze_ranges() {
+  bank.commit();
+  ranges_frozen.fill_(1);
+  bank.stand_still();
+  weights.stand_still();
 }
 
 NamedTensors Engine::state() {
@@ -257,8 +265,9 @@ Phase PreparedModel::phase() const { return engine_->phase(); }
 void PreparedModel::set_phase(Phase phase) { engine_->set_phase(phase); }
 void PreparedModel::freeze_batch_norm(bool frozen) { engine_->batch_norm_frozen.fill_(frozen); }
 void PreparedModel::freeze_ranges(bool frozen) {
+  if (frozen) return engine_->freeze_ranges();
   engine_->bank.commit();
-  engine_->ranges_frozen.fill_(frozen);
+  engine_->ranges_frozen.fill_(0);
 }
 bool PreparedModel::batch_norm_frozen() const { return engine_->flag(engine_->batch_norm_frozen); }
 bool PreparedModel::fully_quantized() const {

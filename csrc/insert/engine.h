@@ -22,6 +22,7 @@ class Engine {
 
   TensorList forward(const TensorList& inputs);
   void step(double fraction);
+  void freeze_ranges();
   NamedTensors state();
   // How far the recipe's schedule has come.
   insert::Progress progress() const;
@@ -52,7 +53,7 @@ class Engine {
   std::shared_ptr<insert::ForwardRecord> new_record();
   insert::SessionOptions options() const;
   void begin_forward(const insert::SessionOptions& options);
-  void quantize_weights(const insert::SessionOptions& options, const NamedTensors& parameters);
+  void quantize_weights(const insert::SessionOptions& options, const insert::ForwardRecord& record);
   void keep_weights(insert::Session& session);
 
   std::shared_ptr<const insert::ModelTensors> tensors_;  // as of generation_

@@ -1,6 +1,7 @@
 // What observers saw in several processes, taken together.
 
 #include <ATen/core/grad_mode.h>
+#include <ATen/ops/isnan.h>
 
 #include <map>
 
@@ -28,24 +29,34 @@ std::unique_ptr<Observer> observer_with(const ActivationRecipe& recipe, const st
                   "' has another shape or type than here; it "
                   "has to come from the same model, prepared with the same recipe");
     }
+    if (theirs.isnan().any().item<bool>()) {
+      throw Error("merge_ranges: '" + found->first + "' holds NaN, which no observer keeps");
+    }
     tensor.copy_(theirs);
   }
   return observer;
 }
 
+void copy_state(const Observer& from, const Observer& to) {
+  const NamedTensors source = from.state(), target = to.state();
+  for (size_t i = 0; i < source.size(); ++i) target[i].second.copy_(source[i].second);
+}
+
 }  // namespace
 
+// All merges are made on copies first: one that fails leaves every range as it was.
 void QuantizerBank::merge(const NamedTensors& state) {
   const at::NoGradGuard no_grad;
   const std::map<std::string, at::Tensor> states(state.begin(), state.end());
-  std::vector<std::unique_ptr<Observer>> others;
-  for (const State& mine : states_) {
-    others.push_back(observer_with(mine.plan.recipe, mine.plan.name, states));
-  }
   commit();
-  for (size_t i = 0; i < others.size(); ++i) {
-    if (!others[i]->empty()) states_[i].observer->merge(*others[i]);
+  std::vector<std::unique_ptr<Observer>> merged;
+  for (const State& mine : states_) {
+    const auto theirs = observer_with(mine.plan.recipe, mine.plan.name, states);
+    merged.push_back(make_observer(observer_of(mine.plan.recipe), mine.plan.recipe));
+    copy_state(*mine.observer, *merged.back());
+    if (!theirs->empty()) merged.back()->merge(*theirs);
   }
+  for (size_t i = 0; i < merged.size(); ++i) copy_state(*merged[i], *states_[i].observer);
 }
 
 }  // namespace insert

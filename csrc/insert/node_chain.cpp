@@ -11,6 +11,7 @@
 #include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include "error.h"
 #include "insert/chain_codes.h"
 #include "insert/compact_chain.h"
 #include "insert/node_ranges.h"
@@ -209,6 +210,12 @@ struct ChainNode : Function<ChainNode> {
 };
 
 at::Tensor apply(Chain chain, const Nominal& nominal, Outcome outcome, const QuantizeTo* to) {
+  const bool real_residual = chain.residual.defined() && payload_of(chain.residual) == nullptr;
+  if (real_residual && version_of(chain.residual) != chain.residual_version) {
+    throw Error(
+        "forward: a tensor that was added to another one was changed in place before the sum was "
+        "needed. Use the out-of-place operator, or clone() the tensor first.");
+  }
   if (!at::GradMode::is_enabled()) chain.save = SavedValue::float32;  // nothing is kept
   const auto& bn = chain.batch_norm;
   const RangeEdges learned = to != nullptr ? to->learned : RangeEdges{};

@@ -52,10 +52,6 @@ class QuantizedTensorImpl final : public c10::TensorImpl {
   }
 };
 
-uint32_t version_of(const at::Tensor& tensor) {
-  return tensor.is_inference() ? 0 : tensor._version();
-}
-
 // The real tensor with the history of the tensor itself: a pending chain is differentiated from its
 // source only where nobody comes between.
 at::Tensor evaluate_from(const at::Tensor& tensor) {
@@ -119,6 +115,10 @@ at::Tensor written_argument(const c10::FunctionSchema& schema, const c10::IValue
 }
 
 }  // namespace
+
+uint32_t version_of(const at::Tensor& tensor) {
+  return tensor.is_inference() ? 0 : tensor._version();
+}
 
 Chain real_chain(at::Tensor real) {
   Chain chain;

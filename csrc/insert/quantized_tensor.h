@@ -57,7 +57,8 @@ struct Chain {
   at::Tensor source;            // carries the gradient with respect to acc * multiplier + bias
                                 // before batch norm
   std::optional<ChainBatchNorm> batch_norm;
-  at::Tensor residual;  // QuantizedTensor of codes, or a real tensor; undefined: none
+  at::Tensor residual;            // QuantizedTensor of codes, or a real tensor; undefined: none
+  uint32_t residual_version = 0;  // of a real one, as the chain has to read it
   numerics::Activation activation;
   at::Tensor slope;  // PReLU
   SavedValue save = SavedValue::float32;
@@ -121,6 +122,9 @@ struct Payload {
 // A new tensor that the model sees as float32 with these sizes and strides.
 at::Tensor make_quantized_tensor(std::shared_ptr<Payload> payload, at::IntArrayRef sizes,
                                  at::IntArrayRef strides, c10::Device device);
+
+// Counts in-place writes; 0 for inference tensors, which have no counter.
+uint32_t version_of(const at::Tensor& tensor);
 
 // The payload, or nullptr for any other tensor.
 Payload* payload_of(const at::Tensor& tensor);

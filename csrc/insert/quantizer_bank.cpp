@@ -111,6 +111,12 @@ void QuantizerBank::begin_forward(const BankMode& mode) {
   }
 }
 
+void QuantizerBank::stand_still() {
+  for (const State& state : states_) {
+    if (state.learned) drop_gradients(state.learned->state());
+  }
+}
+
 void QuantizerBank::discard_observations() {
   for (State& state : states_) state.seen.reset();
 }

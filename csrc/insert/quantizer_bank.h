@@ -55,6 +55,8 @@ class QuantizerBank {
   RangeEdges edges(int index, int64_t elements) const;
   const QuantizerPlan& plan(int index) const { return states_[index].plan; }
   NamedTensors state() const;
+  // Learned ranges are frozen for good.
+  void stand_still();
   // Takes in the observers of another bank by their state(). Throws before anything changes.
   void merge(const NamedTensors& state);
   size_t size() const { return states_.size(); }

@@ -6,9 +6,22 @@
 
 namespace qat::insert {
 
-ModelTensors::ModelTensors(NamedTensors tensors) : all(std::move(tensors)) {
-  for (const auto& [name, tensor] : all) {
-    if (tensor.defined()) names.emplace(tensor.unsafeGetTensorImpl(), &name);
+ModelTensors::ModelTensors(const NamedTensors& tensors) {
+  all.reserve(tensors.size());  // so that names stay where they are
+  for (const auto& [name, tensor] : tensors) {
+    if (!tensor.defined()) continue;
+    all.emplace_back(name, tensor.unsafeGetTensorImpl());
+    names.emplace(all.back().second, &all.back().first);
+    places.emplace(all.back().first, all.size() - 1);
+  }
+}
+
+ForwardRecord::ForwardRecord(std::shared_ptr<const ModelTensors> given)
+    : tensors(std::move(given)) {
+  using Reference = c10::intrusive_ptr<c10::TensorImpl, c10::UndefinedTensorImpl>;
+  alive.reserve(tensors->all.size());
+  for (const auto& [name, impl] : tensors->all) {
+    alive.emplace_back(Reference::reclaim_copy(impl));
   }
 }
 
@@ -18,10 +31,8 @@ const std::string* ForwardRecord::name_of(const at::Tensor& tensor) const {
 }
 
 const c10::TensorImpl* ForwardRecord::find(const std::string& wanted) const {
-  for (const auto& [name, tensor] : tensors->all) {
-    if (name == wanted && tensor.defined()) return tensor.unsafeGetTensorImpl();
-  }
-  return nullptr;
+  const auto found = tensors->places.find(wanted);
+  return found == tensors->places.end() ? nullptr : tensors->all[found->second].second;
 }
 
 struct Recomputation::Start {

@@ -5,7 +5,10 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <unordered_map>
+#include <utility>
+#include <vector>
 
 #include "capture/site_keys.h"
 #include "insert/mode.h"
@@ -27,21 +30,25 @@ class Session;
 // forward happened to evaluate (a tensor made real, an edge's codes) may be reused inside, or the
 // second run would save fewer or more: caches are marked with the region they were filled in.
 
-// The parameters and buffers of a model and the first name of each.
+// The names of a model's parameters and buffers. It keeps none of them alive: whoever replaces one
+// must be able to free it.
 struct ModelTensors {
-  NamedTensors all;
-  std::unordered_map<const c10::TensorImpl*, const std::string*> names;
-  explicit ModelTensors(NamedTensors tensors);
+  std::vector<std::pair<std::string, c10::TensorImpl*>> all;             // those that are defined
+  std::unordered_map<const c10::TensorImpl*, const std::string*> names;  // the first of each
+  std::unordered_map<std::string_view, size_t> places;                   // in `all`
+  explicit ModelTensors(const NamedTensors& tensors);
 };
 
 // What a forward leaves for its recomputations.
 struct ForwardRecord {
   std::shared_ptr<const ModelTensors> tensors;
+  std::vector<at::Tensor> alive;        // these, in their order, as long as somebody may ask
   std::shared_ptr<QuantizerBank> bank;  // as the forward used it; nullptr while it runs
   bool recomputed = false;              // some part of it asked for that
   std::weak_ptr<const void> engine;     // expired: trace and plan are gone
 
-  explicit ForwardRecord(std::shared_ptr<const ModelTensors> given) : tensors(std::move(given)) {}
+  // given: of tensors that are alive.
+  explicit ForwardRecord(std::shared_ptr<const ModelTensors> given);
   // nullptr: not a parameter or buffer of the model.
   const std::string* name_of(const at::Tensor& tensor) const;
   const c10::TensorImpl* find(const std::string& name) const;

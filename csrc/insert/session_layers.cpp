@@ -27,7 +27,9 @@ at::Tensor tensor_argument(const capture::Arguments& arguments, std::optional<si
 
 // running <- (1 - momentum) * running + momentum * factor * batch, rounded once.
 void follow(const at::Tensor& running, const at::Tensor& batch, double momentum, double factor) {
-  if (running.scalar_type() != at::kFloat || !running.is_contiguous()) {
+  const bool plain = running.scalar_type() == at::kFloat && running.is_contiguous() &&
+                     running.numel() == batch.numel();
+  if (!plain) {
     running.mul_(1 - momentum).add_(batch, momentum * factor);
     return;
   }
@@ -205,6 +207,7 @@ at::Tensor Session::binary(Call& call) {
         chain.residual_chain = residual_source(*other->chain);
       }
       chain.residual = codes ? b : real_float(b);
+      if (!codes) chain.residual_version = version_of(chain.residual);
       return outcome(call, std::move(chain), Nominal::like(a));
     }
   }

@@ -5,9 +5,8 @@
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
-#include <string_view>
-#include <unordered_map>
 
+#include "insert/recompute.h"
 #include "quantizers/calls.h"
 #include "quantizers/cluster.h"
 #include "quantizers/frozen.h"
@@ -30,21 +29,28 @@ std::unique_ptr<WeightQuantizer> make_quantizer(const SitePlan& site,
                                 compression.prune != PruneMethod::none);
 }
 
-// Whether the layer's weight is a parameter itself, or its transpose. One that is cut out of a
-// parameter or computed from it is the layer's own.
-bool reads_parameter(const capture::Trace& trace, const capture::TraceNode& node) {
+// How the layer's weight comes out of a parameter: one that is cut out of it or computed from it is
+// the layer's own.
+enum class Reads { other, parameter, transposed };
+
+Reads reads_of(const capture::Trace& trace, const capture::TraceNode& node) {
   size_t argument = 1;
+  bool transposed = false;
   if (node.kind == capture::Kind::linear) {
     const auto plain = node.plain_arguments();
-    argument = capture::parse_linear({node.op.schema(), plain.data()}).weight;
+    const auto call = capture::parse_linear({node.op.schema(), plain.data()});
+    argument = call.weight;
+    transposed = call.weight_transposed;
   }
   const capture::TraceValue* value = &trace.values[node.arguments[argument].values.at(0)];
   if (value->source == capture::Source::node) {
     const capture::TraceNode& maker = trace.nodes[value->index];
-    if (maker.op.schema().name() != "aten::t") return false;
+    if (maker.op.schema().name() != "aten::t") return Reads::other;
     value = &trace.values[maker.inputs().at(0)];
+    transposed = true;
   }
-  return value->source == capture::Source::parameter;
+  if (value->source != capture::Source::parameter) return Reads::other;
+  return transposed ? Reads::transposed : Reads::parameter;
 }
 
 }  // namespace
@@ -70,7 +76,8 @@ WeightBank::WeightBank(const capture::Trace& trace, const Plan& plan, const Reci
     if (!layer || !site.integer) continue;
     const LayerCompression chosen = compression_of(trace, plan, recipe, static_cast<int64_t>(i));
     const SiteCompression& compression = chosen.site;
-    const bool direct = reads_parameter(trace, node);
+    const Reads reads = reads_of(trace, node);
+    const bool direct = reads != Reads::other;
     std::string name = direct ? site.weight_parameter : node.name + ".weight";
     for (size_t k = 0; k < entries_.size() && entry_of_node_[i] < 0; ++k) {
       const Entry& known = entries_[k];
@@ -89,7 +96,7 @@ WeightBank::WeightBank(const capture::Trace& trace, const Plan& plan, const Reci
                 make_quantizer(site, compression),
                 at::Tensor(),
                 nullptr,
-                direct && name == site.weight_parameter,
+                reads == Reads::parameter && name == site.weight_parameter,
                 std::nullopt};
     if (compression.prune == PruneMethod::channel) {
       pruned_channels_[static_cast<int64_t>(i)] = entry_of_node_[i];
@@ -108,17 +115,23 @@ WeightBank::WeightBank(const capture::Trace& trace, const Plan& plan, const Reci
   }
 }
 
+void WeightBank::stand_still() {
+  for (const Entry& entry : entries_) {
+    // Centroids of clusters are weights, which go on learning.
+    if (entry.compression.values == 0) drop_gradients(entry.quantizer->state());
+  }
+}
+
 void WeightBank::begin_forward(bool moves, bool frozen) {
   const at::NoGradGuard no_grad;
+  if (frozen) stand_still();
   for (Entry& entry : entries_) {
     const bool started = entry.convergence && number<int64_t>(entry.initialized) != 0;
     if (moves && started) {
       const at::Tensor scale = entry.quantizer->learned_scale().to(at::kDouble);
       entry.convergence->see(scale, scale);
     }
-    // Centroids of clusters are weights, which go on learning.
-    const bool stands = frozen || (started && entry.convergence->reached());
-    if (stands && entry.compression.values == 0) drop_gradients(entry.quantizer->state());
+    if (started && entry.convergence->reached()) drop_gradients(entry.quantizer->state());
   }
 }
 
@@ -127,20 +140,22 @@ bool WeightBank::Ahead::holds(const at::Tensor& given, WeightMode asked) const {
          given._version() == version && asked == mode;
 }
 
-void WeightBank::quantize_ahead(const std::vector<int>& wanted, const NamedTensors& parameters,
+void WeightBank::forget_ahead() {
+  for (Entry& entry : entries_) entry.ahead.reset();
+}
+
+void WeightBank::quantize_ahead(const std::vector<int>& wanted, const ForwardRecord& record,
                                 WeightMode mode) {
-  std::unordered_map<std::string_view, const at::Tensor*> named;
-  for (const auto& [name, tensor] : parameters) named.emplace(name, &tensor);
+  const auto& places = record.tensors->places;
   std::vector<Entry*> entries;
   std::vector<at::Tensor> weights;
   std::vector<PlainWeight> options;
   for (const int index : wanted) {
     Entry& entry = entries_.at(static_cast<size_t>(index));
-    entry.ahead.reset();
-    const auto found = named.find(entry.name);
+    const auto found = places.find(entry.name);
     const auto plain = entry.direct && !entry.mask ? entry.quantizer->plain(mode) : std::nullopt;
-    if (!plain || found == named.end()) continue;
-    const at::Tensor& weight = *found->second;
+    if (!plain || found == places.end()) continue;
+    const at::Tensor& weight = record.alive[found->second];
     const bool fits = weight.scalar_type() == at::kFloat && !weight.is_inference() &&
                       weight.sizes() == at::IntArrayRef(entry.shape.sizes);
     if (!fits) continue;

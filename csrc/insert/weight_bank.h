@@ -17,6 +17,8 @@
 
 namespace qat::insert {
 
+struct ForwardRecord;  // insert/recompute.h
+
 class WeightBank {
  public:
   WeightBank(const capture::Trace& trace, const Plan& plan, const Recipe& recipe);
@@ -25,8 +27,13 @@ class WeightBank {
   void begin_forward(bool moves, bool frozen);
 
   // Quantizes those of these entries that can go in one pass; quantize() finds them done.
-  void quantize_ahead(const std::vector<int>& entries, const NamedTensors& parameters,
+  // A write through `.data` between here and there would go unnoticed until the next forward.
+  void quantize_ahead(const std::vector<int>& entries, const ForwardRecord& record,
                       WeightMode mode);
+  // The forward is over.
+  void forget_ahead();
+  // Learned scales are frozen for good.
+  void stand_still();
 
   // Layers that read one and the same parameter with one recipe share an entry.
   int entry_of(int64_t node) const { return entry_of_node_.at(static_cast<size_t>(node)); }
@@ -68,7 +75,7 @@ class WeightBank {
     std::unique_ptr<WeightQuantizer> quantizer;
     at::Tensor initialized;                    // int64[1]; undefined where the method has no state
     std::shared_ptr<Convergence> convergence;  // nullptr: scales move until all are frozen
-    bool direct = false;                       // reads the parameter `name`
+    bool direct = false;                       // reads the parameter `name`, not transposed
     std::optional<Ahead> ahead;
   };
   std::vector<Entry> entries_;

@@ -31,10 +31,15 @@ std::string parse_name(const Fields& fields, const std::string& fallback) {
   return name;
 }
 
-// The sites of a rule may turn out to be none: what only they cannot do is said when it is known.
+// Rules may change the method of every site, or of none: then it is said once the sites are known.
 void check_steps(const Job& job, const Node& recipe) {
   const auto& steps = job.calibrate.steps;
   if (std::find(steps.begin(), steps.end(), ptq::Step::adaround) == steps.end()) return;
+  const auto& rules = job.recipe.rules;
+  const bool changed = std::any_of(rules.begin(), rules.end(), [](const SiteRule& rule) {
+    return rule.weight_method || rule.weight_bits || rule.cluster;
+  });
+  if (changed) return;
   const std::string obstacle = ptq::adaround_obstacle(job.recipe.weights);
   if (!obstacle.empty()) recipe.place.fail("recipe.weights: " + obstacle);
   if (job.recipe.cluster.values == 0) return;

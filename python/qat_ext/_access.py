@@ -5,7 +5,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping
 from itertools import chain
-from operator import is_
+from operator import itemgetter
 from typing import Any
 
 import torch
@@ -122,28 +122,34 @@ class ModelAccess:
 
 
 class Contents:
-    """All that was registered in a model's modules. Comparing takes a fifth of the time that
-    listing them by their full names does."""
+    """What was registered in a model's modules, by address, so that nothing is kept alive.
+    Comparing takes a fifth of the time that listing it by full names does."""
 
     def __init__(self, model: nn.Module, generation: int = 1) -> None:
         self.generation = generation
-        self._model = model
-        self._registers: list[dict[str, Any]] = [
-            register
-            for module in model.modules()
-            for register in (module._parameters, module._buffers, module._modules)
-        ]
-        self._names, self._objects = self._now()
+        self._modules = [module.__dict__ for module in model.modules()]
+        self._seen = self._now(model)
 
-    def _now(self) -> tuple[list[str], list[object]]:
-        names = chain.from_iterable(self._registers)
-        return list(names), list(chain.from_iterable(map(dict.values, self._registers)))
+    def _now(self, model: nn.Module) -> tuple[object, ...]:
+        modules = list(map(itemgetter("_modules"), self._modules))
+        registers = list(chain.from_iterable(map(_registers, self._modules)))
+        tensors = list(chain.from_iterable(map(dict.values, registers)))
+        return (
+            id(model),
+            list(chain.from_iterable(registers)),
+            list(map(id, tensors)),
+            # torch.utils.swap_tensors puts another tensor under the same object.
+            [tensor._cdata for tensor in tensors if tensor is not None],
+            list(chain.from_iterable(modules)),
+            list(map(id, chain.from_iterable(map(dict.values, modules)))),
+        )
 
     def changed(self, model: nn.Module) -> bool:
         """Whether something else is registered now, or under another name."""
-        names, objects = self._now()
-        same = model is self._model and names == self._names
-        return not (same and all(map(is_, objects, self._objects)))
+        return self._now(model) != self._seen
+
+
+_registers = itemgetter("_parameters", "_buffers")
 
 
 @contextlib.contextmanager

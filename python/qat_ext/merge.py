@@ -41,6 +41,9 @@ def merge_ranges(qmodel: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
     >>> one.quantizers.input.min.item(), one.quantizers.input.max.item()
     (-2.0, 3.0)
     """
-    named = {key.removeprefix(_PREFIX): value for key, value in state.items()}
-    tensors = [(key, value) for key, value in named.items() if isinstance(value, torch.Tensor)]
+    tensors = [
+        (key.removeprefix(_PREFIX), value)
+        for key, value in state.items()
+        if key.startswith(_PREFIX) and isinstance(value, torch.Tensor)
+    ]
     _checked(qmodel, "merge_ranges")._core.merge_observations(tensors)

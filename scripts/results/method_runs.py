@@ -153,7 +153,8 @@ def machine_name() -> dict[str, str]:
     import torch
     from machine import machine
 
-    return {**machine(), "threads": str(torch.get_num_threads())}
+    cores = len(os.sched_getaffinity(0))
+    return {**machine(), "threads": str(torch.get_num_threads()), "cores": str(cores)}
 
 
 def versions() -> dict[str, str]:

@@ -76,13 +76,13 @@ def differing(entries: list[Entry]) -> str:
     return f"{sum(wrong for wrong, _ in known):,} of {sum(of for _, of in known):,}"
 
 
-def timed(entries: list[Entry], store: Store) -> list[float]:
-    """Seconds of the runs that had the machine's threads: two runs beside one another have one."""
-    most = max((int(entry["machine"]["threads"]) for entry in store.entries.values()), default=0)
+def timed(entries: list[Entry]) -> list[float]:
+    """Seconds of the runs that used all cores: those beside one another have fewer threads."""
     return [
         entry["seconds_per_epoch"]
         for entry in entries
-        if entry["seconds_per_epoch"] is not None and int(entry["machine"]["threads"]) == most
+        if entry["seconds_per_epoch"] is not None
+        and entry["machine"]["threads"] == entry["machine"].get("cores")
     ]
 
 
@@ -98,7 +98,7 @@ def line(row: Row, store: Store) -> list[str]:
         judged(row, entries) if shared else "",
         compared(row, store),
         spread((e["size_ratio"] for e in entries if e["size_ratio"] is not None), 3),
-        spread(timed(entries, store), 1),
+        spread(timed(entries), 1),
         differing(entries),
     ]
 
@@ -154,8 +154,8 @@ def markdown(store: Store) -> str:
         "(smallest to largest) over the seeds. All rows of a seed start from one float model; all "
         "that train do so for the same number of epochs with one optimizer and one schedule. Size: "
         "of the file, by that of the float model. Goals are judged by the mean. Torch.ao's and "
-        "brevitas's models see the same batches. Seconds are those of runs with all "
-        "threads, which had the machine to themselves. Names in brackets are those of `--rows`.",
+        "brevitas's models see the same batches. Seconds are those of runs that "
+        "used all cores. Names in brackets are those of `--rows`.",
         as_table(HEADINGS, [line(row, store) for row in ROWS]),
     ]
     if attacked := robust_lines(store):

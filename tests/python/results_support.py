@@ -92,7 +92,7 @@ def entry(row: str, seed: int, floating: float, int8: float, **other: Any) -> di
     """A made-up result."""
     figures = {"size_ratio": 0.25, "int8_bytes": 9, "seconds_per_epoch": 50.0}
     counts = {"differing_logits": 0, "logits": 1000, "minutes": 5.0}
-    place = {"machine": {"machine": "M", "threads": "2"}, "versions": {"qat": "0"}}
+    place = {"machine": {"machine": "M", "threads": "2", "cores": "2"}, "versions": {"qat": "0"}}
     made = {"row": row, "seed": seed, "definition": [], "commands": []}
     accuracies = {"float_accuracy": floating, "int8_accuracy": int8}
     return {**made, **accuracies, **figures, **counts, **place, **other}

@@ -112,6 +112,21 @@ def test_a_state_of_another_shape_is_refused():
     )
 
 
+def test_a_state_that_cannot_be_merged_changes_nothing():
+    """The last site is the broken one."""
+    one = observed("mse", PARTS[:1])
+    before = state(one)
+    for break_it in (
+        lambda s, names: s[names[-1]].fill_(1000),
+        lambda s, names: s[names[-1].replace("exponent", "extremes")].fill_(float("nan")),
+    ):
+        wrong = state(observed("mse", PARTS[1:]))
+        break_it(wrong, [name for name in wrong if name.endswith("exponent")])
+        with pytest.raises(qat.Error):
+            qat.merge_ranges(one, wrong)
+        assert all(torch.equal(value, before[name]) for name, value in state(one).items())
+
+
 def test_only_prepared_models_merge():
     with pytest.raises(qat.Error) as error:
         qat.merge_ranges(nn.Linear(2, 2), {})

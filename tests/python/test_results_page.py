@@ -40,7 +40,7 @@ def test_the_table_has_mean_and_spread(tmp_path: Path) -> None:
 
 
 def test_seconds_are_those_of_runs_that_had_the_machine_to_themselves(tmp_path: Path) -> None:
-    beside = {"machine": {"threads": "1"}}
+    beside = {"machine": {"threads": "1", "cores": "2"}}
     store = made_up(
         tmp_path,
         entry("w8a8", 1, 0.92, 0.925, seconds_per_epoch=53.0),

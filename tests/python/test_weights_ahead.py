@@ -2,6 +2,8 @@
 counts nevertheless."""
 
 import copy
+import gc
+import weakref
 
 import pytest
 import qat_ext as qat
@@ -109,6 +111,45 @@ def test_changes_between_forwards_count(tmp_path):
         integer = qat.convert(qmodel)
         assert torch.equal(integer(X), after)
         before = after
+
+
+def test_a_write_through_data_inside_of_the_forward_counts_from_the_next_one_on():
+    """It leaves no trace; finding it would cost as much as quantizing."""
+    model = Net()
+    qmodel = calibrated(model).eval()
+    with torch.no_grad():
+        before = qmodel(X)
+        model.touch = lambda conv: conv.weight.data.clamp_(-0.05, 0.05)
+        assert torch.equal(qmodel(X), before)
+        after = qmodel(X)
+        assert not torch.equal(after, before)
+        assert torch.equal(qat.convert(qmodel)(X), after)
+
+
+def test_replaced_tensors_are_freed_and_swapped_ones_are_found():
+    """The list of parameters keeps nothing alive."""
+    model = Net()
+    qmodel = calibrated(model).eval()
+    with torch.no_grad():
+        qmodel(X)
+        old = weakref.ref(model.second)
+        model.second = copy.deepcopy(model.second)
+        gc.collect()
+        assert old() is None
+        expected = qmodel(X)
+        torch.utils.swap_tensors(model.second.weight, nn.Parameter(model.second.weight * 2))
+        assert not torch.equal(qmodel(X), expected)
+        assert torch.equal(qat.convert(qmodel)(X), qmodel(X))
+        model.second.__dict__.update(copy.deepcopy(model.second).__dict__)
+        assert torch.equal(qat.convert(qmodel)(X), qmodel(X))
+
+
+def test_running_statistics_of_another_size_are_an_error():
+    model = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    qmodel = calibrated(model).train()
+    model[1].running_mean = torch.zeros(4000)
+    with pytest.raises(RuntimeError, match="must match the size"):
+        qmodel(X)
 
 
 def test_parameters_that_are_replaced_and_renamed_are_found():
