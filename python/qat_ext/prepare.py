@@ -111,7 +111,8 @@ class PreparedModule(nn.Module):
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """The user's forward, quantized as :attr:`phase` says; arguments and result are its own.
 
-        Threads that call one prepared model take turns.
+        Threads that call one prepared model take turns. A weight that the forward itself writes
+        through ``.data``, which leaves no trace, counts from the next forward on.
         """
         if "torch._dynamo" in sys.modules:
             return _run_uncompiled(self, args, kwargs)

@@ -120,6 +120,12 @@ ROWS: tuple[Row, ...] = (
         minutes=13,
     ),
     Row("w8a8", "W8A8", ("recipe=int8",), goal=Goal(0.1)),
+    Row(
+        "w8a8-int16",
+        "W8A8, gradients from 16-bit products",
+        ("recipe={base: int8, numerics: {backward: int16}}",),
+        against="w8a8",
+    ),
     Row("peer-w8a8", "W8A8, torch.ao", command="peer", peer="torch.ao", against="w8a8", minutes=9),
     Row(
         "ptq-w8a8",
