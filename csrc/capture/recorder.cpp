@@ -93,7 +93,10 @@ int64_t Recorder::value_of(const at::Tensor& tensor, const TraceNode* user) {
     return known->second;
   }
   const int64_t twin = twin_of(tensor);
-  if (twin != kNoValue) return ids_[tensor.unsafeGetTensorImpl()] = twin;
+  if (twin != kNoValue) {
+    twins_.push_back(tensor);
+    return ids_[tensor.unsafeGetTensorImpl()] = twin;
+  }
   TraceValue value;
   const auto parameter = parameter_names_.find(tensor.unsafeGetTensorImpl());
   if (parameter != parameter_names_.end()) {

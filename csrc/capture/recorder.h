@@ -44,6 +44,7 @@ class Recorder final : public insert::Handler {
   std::vector<std::string> value_module_;      // per ancestor's order: the module's name
   std::vector<bool> overwritten_;              // per value: its memory was written through an alias
   std::vector<at::Tensor> alive_;              // addresses must not be reused while recording
+  std::vector<at::Tensor> twins_;              // nor those of their copies
   std::set<const c10::StorageImpl*> scratch_;  // written by the forward itself
   std::map<std::string, int64_t> names_;
   std::exception_ptr failure_;
