@@ -67,14 +67,15 @@ class Row:
     against: str = ""
     search: tuple[str, ...] = ()  # of the `qat search` that turns the row's recipe into another one
     seeds: tuple[int, ...] = SEEDS
-    shares_float: bool = True  # starts from the row "float" of the same seed
+    shares_float: bool = True  # starts from the model of the row `start` of the same seed
+    start: str = FLOAT
     teacher: str = ""  # the row whose float model it is distilled from
     floating: bool = False  # measures the float model
     minutes: float = 5.0  # expected on two cores, until a seed has been measured
 
     def needs(self) -> list[str]:
         """Rows of the same seed that have to be there first."""
-        return [name for name in (FLOAT if self.shares_float else "", self.teacher) if name]
+        return [name for name in (self.start if self.shares_float else "", self.teacher) if name]
 
 
 _ENDS = (
@@ -121,6 +122,13 @@ ROWS: tuple[Row, ...] = (
     ),
     Row("w8a8", "W8A8", ("recipe=int8",), goal=Goal(0.1)),
     Row(
+        "w8a8-longer",
+        "W8A8 from the float model of 10 epochs",
+        ("recipe=int8",),
+        start=FLOAT_LONGER,
+        goal=Goal(0.1),
+    ),
+    Row(
         "w8a8-int16",
         "W8A8, gradients from 16-bit products",
         ("recipe={base: int8, numerics: {backward: int16}}",),
@@ -152,6 +160,13 @@ ROWS: tuple[Row, ...] = (
     ),
     Row("w4a8", "W4A8", ("recipe=w4a8",)),
     Row("w4a4", "W4A4, LSQ", ("recipe=w4a4-lsq",), goal=Goal(0.4)),
+    Row(
+        "w4a4-longer",
+        "W4A4, LSQ, from the float model of 10 epochs",
+        ("recipe=w4a4-lsq",),
+        start=FLOAT_LONGER,
+        goal=Goal(0.4),
+    ),
     Row("peer-w4a4", "W4A4, brevitas", command="peer", peer="brevitas", against="w4a4", minutes=15),
     Row(
         "w4a4-distill",
@@ -233,5 +248,6 @@ BY_NAME = {row.name: row for row in ROWS}
 
 def definition(row: Row, budget: Budget) -> list[str]:
     """What a result depends on beside seed and machine: an entry of another one is out of date."""
-    fixed = (row.command, row.peer, row.teacher, *row.search)
+    start = row.start if row.start != FLOAT else ""
+    fixed = (row.command, row.peer, row.teacher, start, *row.search)
     return [*(part for part in fixed if part), *budget.overrides(), *row.overrides]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from method_rows import BY_NAME, FLOAT, JOB, ROOT, Budget, Row, definition
+from method_rows import BY_NAME, JOB, ROOT, Budget, Row, definition
 from method_store import Entry, Measured, Robust, Store
 
 
@@ -31,9 +31,9 @@ class Place:
         """The run folder of one row and seed."""
         return self.runs / f"{row}-{seed}"
 
-    def float_model(self, seed: int) -> Path:
-        """The model that all rows of a seed start from."""
-        return self.folder(FLOAT, seed) / "float.safetensors"
+    def float_model(self, row: Row, seed: int) -> Path:
+        """The model that the row starts from."""
+        return self.folder(row.start, seed) / "float.safetensors"
 
 
 def qat_command() -> str:
@@ -51,7 +51,7 @@ def overrides(row: Row, seed: int, place: Place) -> list[str]:
     """The keys that make the base job this row's."""
     keys = [f"name={row.name}", f"seed={seed}", *place.budget.overrides()]
     if row.shares_float:
-        keys.append(f"weights={place.float_model(seed)}")
+        keys.append(f"weights={place.float_model(row, seed)}")
     if row.teacher:
         keys.append(f"distill={{teacher: {place.folder(row.teacher, seed)}}}")
     return [*keys, *row.overrides]
@@ -65,7 +65,7 @@ def recipe_file(row: Row, seed: int, place: Place) -> Path:
 def search(row: Row, seed: int, place: Place) -> list[str]:
     """The command line of the search, which begins at the float run of the seed."""
     target = ["--out", str(recipe_file(row, seed, place)), "--force"]
-    folder = str(place.folder(FLOAT, seed))
+    folder = str(place.folder(row.start, seed))
     return [qat_command(), "search", folder, *row.overrides, *row.search, *target]
 
 
@@ -76,7 +76,7 @@ def peer(row: Row, seed: int, place: Place, folder: Path) -> list[str]:
         "peer": row.peer,
         "seed": str(seed),
         "budget": json.dumps(vars(place.budget)),
-        "weights": str(place.float_model(seed)),
+        "weights": str(place.float_model(row, seed)),
         "run": str(folder),
     }
     options = [part for key, value in given.items() for part in (f"--{key}", value)]
@@ -182,10 +182,10 @@ def measure(row: Row, seed: int, place: Place, store: Store) -> Entry:
     for name in row.needs():
         if store.get(name, seed) is None:
             raise RunError(f"needs the row {name} with seed {seed} first")
-    if row.shares_float and not place.float_model(seed).exists():
+    if row.shares_float and not place.float_model(row, seed).exists():
         raise RunError(
-            f"{place.float_model(seed)} is missing; train it anew with "
-            f"--redo --rows {FLOAT} --seeds {seed}"
+            f"{place.float_model(row, seed)} is missing; train it anew with "
+            f"--redo --rows {row.start} --seeds {seed}"
         )
     folder = place.folder(row.name, seed)
     shutil.rmtree(folder, ignore_errors=True)

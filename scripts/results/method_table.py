@@ -136,9 +136,14 @@ def as_table(headings: Iterable[str], rows: list[list[str]]) -> str:
 
 
 def places(store: Store) -> str:
-    """Machines and versions that the entries name, each once."""
+    """Machines and versions that the entries name, each once; threads and commits are theirs."""
+    own = ("threads", "cores", "commit")
     found = {
-        "; ".join(f"{key} {value}" for key, value in {**e["machine"], **e["versions"]}.items())
+        "; ".join(
+            f"{key} {value}"
+            for key, value in {**e["machine"], **e["versions"]}.items()
+            if key not in own
+        )
         for e in store.entries.values()
     }
     return "\n".join(f"- {place}" for place in sorted(found))
@@ -151,11 +156,11 @@ def markdown(store: Store) -> str:
         "Written by `scripts/results/methods.py --table`; `methods.json` beside it has every "
         "figure with its command line, `methods.svg` is the plot.",
         "Test accuracy of the ResNet of `configs/fashion_mnist_resnet.yaml`. Figures are the mean "
-        "(smallest to largest) over the seeds. All rows of a seed start from one float model; all "
-        "that train do so for the same number of epochs with one optimizer and one schedule. Size: "
-        "of the file, by that of the float model. Goals are judged by the mean. Torch.ao's and "
-        "brevitas's models see the same batches. Seconds are those of runs that "
-        "used all cores. Names in brackets are those of `--rows`.",
+        "(smallest to largest) over the seeds. All rows of a seed start from one float model of 6 "
+        "epochs, or of 10 where they say so; all that train do so for 4 epochs with one optimizer "
+        "and one schedule. Size: of the file, by that of the float model. Goals are judged by the "
+        "mean. Torch.ao's and brevitas's models see the same batches. Seconds are those of runs "
+        "that used all cores. Names in brackets are those of `--rows`.",
         as_table(HEADINGS, [line(row, store) for row in ROWS]),
     ]
     if attacked := robust_lines(store):
