@@ -9,8 +9,6 @@ namespace qat::checkpoint {
 namespace {
 
 constexpr size_t kCodes = 256;
-// What one more tensor takes in the header, about.
-constexpr size_t kEntryBytes = 128;
 constexpr size_t kOffset = 128;  // of code 0 in a list of all int8 codes
 
 numerics::IntFormat index_format(size_t size) { return {index_bits(size), false, false}; }

@@ -1,7 +1,6 @@
 #include "checkpoint/group_codes.h"
 
 #include <algorithm>
-#include <array>
 #include <numeric>
 
 #include "checkpoint/packing.h"
@@ -10,7 +9,6 @@
 namespace qat::checkpoint {
 namespace {
 
-constexpr size_t kEntryBytes = 128;    // of one more tensor in the header, about
 constexpr int kMaxGroupBits = 7;       // 8 bits are what the codes have themselves
 constexpr int64_t kSmallestGroup = 4;  // smaller ones would not make the file smaller
 constexpr int kZeroStep = 1;           // of a group of zeros
@@ -145,7 +143,7 @@ ExpandedGroups expand_groups(const GroupCodes& groups, int64_t row_size) {
   const int64_t count = groups.rows * row_size;
   auto codes = unpack(groups.packed, count, groups.format);
   if (!codes) return {{}, "the unused bits of the last byte must be zero"};
-  const int64_t size = (row_size + groups.groups - 1) / groups.groups;
+  const int64_t size = numerics::group_size(row_size, groups.groups);
   for (int64_t i = 0; i < count; ++i) {
     const auto g = static_cast<size_t>(i / row_size * groups.groups + i % row_size / size);
     const int zero_point = groups.zero_points.empty() ? 0 : groups.zero_points[g];

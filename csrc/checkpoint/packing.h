@@ -11,6 +11,9 @@
 
 namespace qat::checkpoint {
 
+// What one more tensor takes in the header, about.
+constexpr size_t kEntryBytes = 128;
+
 // ceil(count * bits / 8); none where the product does not fit 64 bits.
 std::optional<size_t> packed_size(int64_t count, int bits);
 

@@ -8,6 +8,7 @@
 #include "checkpoint/packing.h"
 #include "error.h"
 #include "graph/spelling.h"
+#include "numerics/weight_groups.h"
 
 namespace qat::checkpoint {
 namespace {
@@ -110,8 +111,9 @@ Tensor group_weight(const Entry& entry, const Entry& steps, const Entry* zero_po
   GroupCodes groups{layout.shape[0], 1, {bits, zero_points == nullptr, false}, {}, {}, entry.bytes};
   groups.steps = group_table(steps, "steps", layout, 1, 127, place);
   groups.groups = steps.shape[1];
-  const int64_t row_size = *count / groups.rows, size = (row_size - 1) / groups.groups + 1;
-  if (const int64_t used = (row_size - 1) / size + 1; used != groups.groups) {
+  const int64_t row_size = *count / groups.rows;
+  const int64_t size = numerics::group_size(row_size, groups.groups);
+  if (const int64_t used = numerics::group_layout(row_size, size).count; used != groups.groups) {
     throw Error(place + "rows of " + std::to_string(row_size) + " codes in groups of " +
                 std::to_string(size) + " have " + std::to_string(used) + " groups, got steps for " +
                 std::to_string(groups.groups));

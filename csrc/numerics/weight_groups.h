@@ -11,11 +11,14 @@ struct GroupLayout {
   int64_t count = 1, size = 0;
 };
 
+// Of a row in `count` groups.
+QAT_INLINE int64_t group_size(int64_t row, int64_t count) { return (row + count - 1) / count; }
+
 // Groups of at most `wanted` weights, as even as can be: a file that says how many there are says
 // how long they are.
 QAT_INLINE GroupLayout group_layout(int64_t row, int64_t wanted) {
   const int64_t count = row > wanted ? (row + wanted - 1) / wanted : 1;
-  return {count, (row + count - 1) / count};
+  return {count, group_size(row, count)};
 }
 
 // The largest factor with which every code minus zero point of the format fits kInt8Narrow.

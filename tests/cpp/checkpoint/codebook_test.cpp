@@ -7,7 +7,7 @@
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/packing.h"
 #include "checkpoint/safetensors.h"
-#include "checkpoint/sha256.h"
+#include "checkpoint/signed_bytes.h"
 #include "graph/expect_error.h"
 #include "graph/models.h"
 
@@ -32,13 +32,6 @@ std::vector<int8_t> ascending(int count, int from = -3) {
   std::vector<int8_t> book;
   for (int i = 0; i < count; ++i) book.push_back(static_cast<int8_t>(from + i));
   return book;
-}
-
-std::string signed_bytes(File file) {
-  file.metadata["sha256"] = std::string(64, '0');
-  std::string bytes = safetensors::serialize(file);
-  bytes.replace(bytes.find(std::string(64, '0')), 64, sha256(bytes));
-  return bytes;
 }
 
 std::string refusal(const std::function<void(Entry& weight, Entry& codebook)>& change) {

@@ -8,7 +8,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/safetensors.h"
-#include "checkpoint/sha256.h"
+#include "checkpoint/signed_bytes.h"
 #include "graph/expect_error.h"
 #include "graph/models.h"
 #include "numerics/weight_groups.h"
@@ -56,13 +56,6 @@ graph::Model model_with(const std::vector<std::byte>& codes) {
   graph::Model model = testing::every_operator(8);
   model.tensors.at("fc.weight").bytes = codes;
   return model;
-}
-
-std::string signed_bytes(File file) {
-  file.metadata["sha256"] = std::string(64, '0');
-  std::string bytes = safetensors::serialize(file);
-  bytes.replace(bytes.find(std::string(64, '0')), 64, sha256(bytes));
-  return bytes;
 }
 
 const Spec kPlain{4, 30, 15, false}, kAffine{4, 30, 8, true};

@@ -6,7 +6,7 @@
 
 #include "checkpoint/checkpoint.h"
 #include "checkpoint/safetensors.h"
-#include "checkpoint/sha256.h"
+#include "checkpoint/signed_bytes.h"
 #include "graph/expect_error.h"
 #include "graph/models.h"
 
@@ -16,13 +16,6 @@ namespace {
 using nlohmann::json;
 using safetensors::File;
 using testing::message_of;
-
-std::string signed_bytes(File file) {
-  file.metadata["sha256"] = std::string(64, '0');
-  std::string bytes = safetensors::serialize(file);
-  bytes.replace(bytes.find(std::string(64, '0')), 64, sha256(bytes));
-  return bytes;
-}
 
 File tiny_file() { return safetensors::parse(serialize(testing::tiny_model()), "tiny"); }
 
