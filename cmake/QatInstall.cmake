@@ -25,9 +25,10 @@ add_custom_target(qat_package DEPENDS ${QAT_PACKAGE_TARGETS})
 
 # The public headers are qat.h and what it includes, with the headers of the checkpoint and of the
 # executors; recipe.h needs the forward declarations of nlohmann/json and nothing else of it.
-install(FILES csrc/qat.h csrc/error.h csrc/version.h DESTINATION include)
-foreach(header insert/prepared_model.h lower/integer_model.h ptq/options.h ptq/ptq.h
-        quantizers/recipe.h runtime/executor.h checkpoint/checkpoint.h checkpoint/safetensors.h)
+install(FILES csrc/qat.h csrc/error.h csrc/named_tensors.h csrc/version.h DESTINATION include)
+foreach(header insert/prepared_model.h lower/integer_model.h objectives/attack.h
+        objectives/distillation.h ptq/options.h ptq/ptq.h quantizers/recipe.h
+        runtime/executor.h checkpoint/checkpoint.h checkpoint/safetensors.h)
   get_filename_component(folder ${header} DIRECTORY)
   install(FILES csrc/${header} DESTINATION include/${folder})
 endforeach()

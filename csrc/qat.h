@@ -17,6 +17,8 @@
 #include "error.h"
 #include "insert/prepared_model.h"
 #include "lower/integer_model.h"
+#include "objectives/attack.h"
+#include "objectives/distillation.h"
 #include "ptq/ptq.h"
 #include "quantizers/recipe.h"
 

@@ -85,3 +85,8 @@ if command -v clang-format > /dev/null; then check clang-format format_check; fi
 if command -v nvcc > /dev/null; then
   check "CUDA compile" env PYTHON="$PYTHON" scripts/compile_cuda.sh "$BUILD/cuda"
 fi
+if command -v aarch64-linux-gnu-g++ > /dev/null; then
+  check "ARM compile" scripts/compile_arm.sh "$BUILD/arm"
+else
+  say "ARM compile: skipped, no aarch64-linux-gnu-g++"
+fi

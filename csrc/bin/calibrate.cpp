@@ -26,6 +26,7 @@ Job job_of_run(const std::string& path, const std::vector<std::string>& override
   }
   Job job = load_job(folder.job(), overrides);
   job.weights = folder.float_model();
+  job.weights_place = path;
   if (!replaces(overrides, "run")) job.run.clear();
   if (!replaces(overrides, "name")) job.name += "-calibrated";
   return job;
@@ -37,6 +38,13 @@ int calibrate(const std::string& what, const std::vector<std::string>& overrides
   install_stop_handler();
   Job job =
       std::filesystem::is_directory(what) ? job_of_run(what, overrides) : load_job(what, overrides);
+  for (const std::string& override : overrides) {
+    if (!override.starts_with("qat")) continue;
+    const std::string key = override.substr(0, override.find('='));
+    if (key != "qat" && !key.starts_with("qat.")) continue;
+    throw JobError("command line: " + override + ": error: " + key +
+                   ": 'qat calibrate' does not train; leave the key out, or use 'qat train'");
+  }
   job.qat.epochs = 0;
   if (job.recipe.prune.method != PruneMethod::none) {
     throw JobError(what +

@@ -10,5 +10,6 @@ PYBIND11_MODULE(_C, m) {
   qat::bindings::add_prepared_model(m);
   qat::bindings::add_insertion(m);
   qat::bindings::add_integer_model(m);
+  qat::bindings::add_objectives(m);
   qat::bindings::add_ptq(m);
 }

@@ -1,7 +1,6 @@
 #include "insert/compression.h"
 
-#include <algorithm>
-
+#include "capture/channels.h"
 #include "error.h"
 #include "insert/site_name.h"
 
@@ -16,18 +15,14 @@ bool is_layer(const TraceNode& node) {
   return node.kind == Kind::conv || node.kind == Kind::linear;
 }
 
-// The one node that reads `value`, or -1.
-int64_t only_reader(const Trace& trace, int64_t value) {
-  int64_t reader = -1;
-  if (std::count(trace.outputs.begin(), trace.outputs.end(), value) > 0) return -1;
-  for (size_t i = 0; i < trace.nodes.size(); ++i) {
-    const auto inputs = trace.nodes[i].inputs();
-    const auto reads = std::count(inputs.begin(), inputs.end(), value);
-    if (reads == 0) continue;
-    if (reads > 1 || reader != -1) return -1;
-    reader = static_cast<int64_t>(i);
+// f(0) = 0.
+bool keeps_zero(const TraceNode& node) {
+  if (node.kind == Kind::unary) {
+    return node.stem == "gelu" || node.stem == "silu" || node.stem == "tanh";
   }
-  return reader;
+  const auto plain = node.plain_arguments();
+  const auto activation = capture::parse_activation({node.op.schema(), plain.data()}, node.stem);
+  return numerics::activate(activation, 0.0f) == 0.0f;
 }
 
 int64_t conv_groups(const Trace& trace, const TraceNode& node) {
@@ -44,22 +39,26 @@ int64_t conv_groups(const Trace& trace, const TraceNode& node) {
 class ChannelWalk {
  public:
   ChannelWalk(const Trace& trace, const Plan& plan, int64_t node)
-      : trace_(trace), plan_(plan), layer_(trace.nodes[node]), value_(layer_.outputs[0]) {
+      : trace_(trace),
+        plan_(plan),
+        readers_(trace),
+        layer_(trace.nodes[node]),
+        value_(layer_.outputs[0]) {
     axis_ = layer_.kind == Kind::conv ? 1 : rank() - 1;
   }
 
   std::string obstacle() {
     if (layer_.kind == Kind::conv && conv_groups(trace_, layer_) != 1) return "it is grouped";
     for (bool first = true;; first = false) {
-      const int64_t index = only_reader(trace_, value_);
-      if (index < 0) return "its channels have more than one reader, or are an output";
-      const TraceNode& next = trace_.nodes[index];
-      if (!plan_.sites[index].integer) return "'" + next.name + "' is computed in float";
+      const auto index = readers_.only(value_);
+      if (!index) return "its channels have more than one reader, or are an output";
+      const TraceNode& next = trace_.nodes[*index];
+      if (!plan_.sites[*index].integer) return "'" + next.name + "' is computed in float";
       if (is_layer(next)) return reader_obstacle(next);
       if (first && next.kind == Kind::batch_norm) {
         if (!folds(next)) return "'" + next.name + "' has no gain and offset, or does not fold";
-        batch_norm = index;
-      } else if (!keeps_zero(next)) {
+        batch_norm = *index;
+      } else if (!passes(next)) {
         return "'" + next.name + "' mixes its channels or takes 0 to another value";
       }
       value_ = next.outputs[0];
@@ -69,6 +68,10 @@ class ChannelWalk {
   int64_t batch_norm = -1;
 
  private:
+  bool image() const { return layer_.kind == Kind::conv; }
+  bool passes(const TraceNode& node) const {
+    return capture::channels_through(trace_, node, image(), keeps_zero).has_value();
+  }
   int64_t rank() const { return trace_.values[value_].rank(); }
 
   std::string reader_obstacle(const TraceNode& reader) const {
@@ -91,40 +94,9 @@ class ChannelWalk {
     return given("weight") && given("bias") && (layer_.kind == Kind::conv || rank() == 2);
   }
 
-  bool keeps_zero(const TraceNode& node) {
-    const auto plain = node.plain_arguments();
-    const capture::Arguments arguments(node.op.schema(), plain.data());
-    switch (node.kind) {
-      case Kind::activation: {
-        const auto activation = capture::parse_activation(arguments, node.stem);
-        return numerics::activate(activation, 0.0f) == 0.0f;
-      }
-      case Kind::unary:
-        return node.stem == "gelu" || node.stem == "silu" || node.stem == "tanh";
-      case Kind::prelu:
-      case Kind::dropout:
-      case Kind::identity:
-        return true;
-      case Kind::max_pool:
-      case Kind::avg_pool:
-      case Kind::adaptive_avg_pool:
-        return axis_ == 1 && layer_.kind == Kind::conv;
-      case Kind::mean: {
-        const auto mean = capture::parse_mean(arguments, rank());
-        return axis_ == 1 && mean && mean->axes.front() > 1;
-      }
-      case Kind::reshape: {  // [B, C, ...] -> [B, C * ...]
-        const auto& from = trace_.values[value_].shape;
-        const auto& to = trace_.values[node.outputs[0]].shape;
-        return axis_ == 1 && to.size() == 2 && from[0] == to[0];
-      }
-      default:
-        return false;
-    }
-  }
-
   const Trace& trace_;
   const Plan& plan_;
+  capture::Readers readers_;
   const TraceNode& layer_;
   int64_t value_;
   int64_t axis_;

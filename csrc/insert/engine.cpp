@@ -160,12 +160,13 @@ void Engine::begin_forward(const insert::SessionOptions& options) {
 void Engine::quantize_weights(const insert::SessionOptions& options,
                               const insert::ForwardRecord& record) {
   std::vector<int> entries;
+  std::vector<bool> taken(plan.sites.size(), false);  // entries are fewer than sites
   for (size_t i = 0; i < plan.sites.size(); ++i) {
     const int entry = weights.entry_of(static_cast<int64_t>(i));
-    const bool used = entry >= 0 && options.progress.started(plan.sites[i]);
-    if (used && std::find(entries.begin(), entries.end(), entry) == entries.end()) {
-      entries.push_back(entry);
-    }
+    if (entry < 0 || taken[static_cast<size_t>(entry)]) continue;
+    if (!options.progress.started(plan.sites[i])) continue;
+    taken[static_cast<size_t>(entry)] = true;
+    entries.push_back(entry);
   }
   weights.quantize_ahead(entries, record, insert::weight_mode(options));
 }

@@ -13,6 +13,12 @@ namespace qat {
 namespace insert {
 namespace {
 
+void require_counts(const std::string& name, const at::Tensor& counts) {
+  if (counts.ge(0).all().item<bool>()) return;
+  throw Error("merge_ranges: '" + name + "': expected counts of 0 or more, got " +
+              std::to_string(counts.min().item<int64_t>()));
+}
+
 // An observer of the recipe with the state that `states` has under `site`.
 std::unique_ptr<Observer> observer_with(const ActivationRecipe& recipe, const std::string& site,
                                         const std::map<std::string, at::Tensor>& states) {
@@ -32,6 +38,8 @@ std::unique_ptr<Observer> observer_with(const ActivationRecipe& recipe, const st
     if (theirs.isnan().any().item<bool>()) {
       throw Error("merge_ranges: '" + found->first + "' holds NaN, which no observer keeps");
     }
+    if (name == "count" || name == "counts" || name == "tally")
+      require_counts(found->first, theirs);
     tensor.copy_(theirs);
   }
   return observer;

@@ -1,6 +1,5 @@
 #include "insert/ops_calls.h"
 
-#include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/ops/cat.h>
 #include <ATen/ops/zeros.h>
 
@@ -8,15 +7,13 @@
 #include <string_view>
 
 #include "insert/nodes_common.h"
+#include "ops/find.h"
 #include "quantizers/calls.h"
 
 namespace qat::insert::call {
 namespace {
 
-template <typename Signature>
-auto find(const char* name) {
-  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
-}
+using ops::find;
 
 // Without per-channel operands any axis serves; a vector has only axis 0.
 int64_t axis_of(const Chain& chain) {
@@ -90,6 +87,12 @@ at::Tensor linear_int(const Codes& input, const at::Tensor& weight) {
   using Signature = at::Tensor(const at::Tensor&, int64_t, const at::Tensor&);
   static const auto op = find<Signature>("qat_ext::linear_int");
   return op.call(input.codes, input.params.zero_point, weight);
+}
+
+at::Tensor sum_codes(const Codes& codes) {
+  using Signature = at::Tensor(const at::Tensor&, int64_t);
+  static const auto op = find<Signature>("qat_ext::sum_codes");
+  return op.call(codes.codes, codes.params.zero_point);
 }
 
 at::Tensor lookup(const at::Tensor& codes, const at::Tensor& table, int64_t quant_min) {

@@ -24,6 +24,8 @@ std::tuple<at::Tensor, at::Tensor> conv_int_backward(const at::Tensor& grad, con
                                                      GradientType products, bool input_grad,
                                                      bool weight_grad);
 at::Tensor linear_int(const Codes& input, const at::Tensor& weight);
+// int64[N, C]: of codes minus zero point over the positions of each channel.
+at::Tensor sum_codes(const Codes& codes);
 at::Tensor lookup(const at::Tensor& codes, const at::Tensor& table, int64_t quant_min);
 std::tuple<at::Tensor, at::Tensor> batch_statistics(const at::Tensor& acc,
                                                     const at::Tensor& multiplier,

@@ -9,12 +9,12 @@
 #include <utility>
 #include <vector>
 
+#include "named_tensors.h"
 #include "quantizers/recipe.h"
 
 namespace qat {
 
 using TensorList = std::vector<at::Tensor>;
-using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 
 // How the engine reaches the user's model. The model stays the owner of everything.
 struct ModelAccess {

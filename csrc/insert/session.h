@@ -124,6 +124,7 @@ class Session final : public Handler {
   at::Tensor prelu(Call& call);
   at::Tensor binary(Call& call);
   at::Tensor average(Call& call);
+  at::Tensor average_positions(const Call& call, const at::Tensor& input);
   std::optional<Results> unary(Call& call);
   std::optional<Results> concat(Call& call);
   std::optional<Results> layout(Call& call);

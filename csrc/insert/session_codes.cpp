@@ -11,7 +11,10 @@
 #include <ATen/ops/ones.h>
 #include <torch/csrc/autograd/autograd.h>
 
+#include <algorithm>
+
 #include "insert/island.h"
+#include "insert/node_mean.h"
 #include "insert/node_ranges.h"
 #include "insert/nodes_common.h"
 #include "insert/ops_calls.h"
@@ -137,6 +140,19 @@ Sums adaptive_sums(const at::Tensor& centred, const std::vector<int64_t>& output
   return sums;
 }
 
+// Whether the mean is over all positions of [N, C, positions...].
+bool is_over_positions(const capture::Arguments& arguments, Kind kind, int64_t rank) {
+  if (rank < 3) return false;
+  if (kind == Kind::adaptive_avg_pool) {
+    const auto output = capture::parse_adaptive(arguments, rank - 2);
+    return std::all_of(output.begin(), output.end(), [](int64_t size) { return size == 1; });
+  }
+  if (kind != Kind::mean) return false;
+  auto axes = capture::parse_mean(arguments, rank)->axes;
+  std::sort(axes.begin(), axes.end());
+  return static_cast<int64_t>(axes.size()) == rank - 2 && axes.front() == 2;
+}
+
 // average() of numerics/, elementwise: the count is small, so scale / n is computed per position.
 at::Tensor averages(const Sums& sums, float scale) {
   const at::Tensor count = sums.count.to(at::kFloat);
@@ -145,9 +161,26 @@ at::Tensor averages(const Sums& sums, float scale) {
 
 }  // namespace
 
+at::Tensor Session::average_positions(const Call& call, const at::Tensor& input) {
+  const Codes& codes = *payload_of(input)->codes;
+  const at::Tensor sum = call::sum_codes(codes);
+  auto sizes = sum.sizes().vec();
+  if (call.known.kind == Kind::adaptive_avg_pool ||
+      capture::parse_mean(call.arguments, input.dim())->keepdim) {
+    sizes.resize(input.dim(), 1);
+  }
+  const auto positions = static_cast<double>(input.numel() / sum.numel());
+  const Sums sums{sum.view(sizes), at::full({1}, positions, at::kDouble)};
+  const at::Tensor source = mean_of_positions(input, averages(sums, codes.params.scale));
+  return outcome(call, real_chain(source), Nominal::like(source));
+}
+
 at::Tensor Session::average(Call& call) {
   const at::Tensor input = codes_operand(call, 0);
   const Codes& codes = *payload_of(input)->codes;
+  if (is_over_positions(call.arguments, call.known.kind, input.dim()) && input.numel() > 0) {
+    return average_positions(call, input);
+  }
   const int64_t spatial = input.dim() - 2;
   const at::Tensor centred = codes.codes.to(at::kInt) - codes.params.zero_point;
   Sums sums;

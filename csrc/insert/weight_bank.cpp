@@ -166,12 +166,7 @@ void WeightBank::quantize_ahead(const std::vector<int>& wanted, const ForwardRec
   }
   if (entries.empty()) return;
   auto made = quantizers::call::quantize_weights(weights, options);
-  for (size_t i = 0; i < entries.size(); ++i) {
-    if (options[i].axis < 0) {
-      made[i].scale = made[i].scale.expand({entries[i]->shape.channels()}).contiguous();
-    }
-    entries[i]->ahead->quantized = std::move(made[i]);
-  }
+  for (size_t i = 0; i < entries.size(); ++i) entries[i]->ahead->quantized = std::move(made[i]);
 }
 
 WeightOutcome WeightBank::quantize(int index, const at::Tensor& given, WeightMode mode) {

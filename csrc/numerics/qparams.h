@@ -34,6 +34,13 @@ QAT_INLINE float finish_scale(float scale, bool power_of_two) {
   return power_of_two ? limit_scale(next_power_of_two(limited)) : limited;
 }
 
+// Of the code that stands for 0 where lo <= 0 stands for quant_min, as a number.
+QAT_INLINE float affine_zero_point(float lo, float scale, IntFormat format) {
+  const float quant_min = to_float(format.quant_min());
+  const float zero_point = round_half_even(quant_min - divide(lo, scale));
+  return clamp(zero_point, quant_min, to_float(format.quant_max()));
+}
+
 // lo, hi: the observed range in real units; it is widened to contain zero. For a symmetric
 // unsigned format the caller has refused lo < 0 (it would be clipped away).
 QAT_INLINE QuantParams choose_qparams(float lo, float hi, IntFormat format, Symmetry symmetry,
@@ -47,8 +54,7 @@ QAT_INLINE QuantParams choose_qparams(float lo, float hi, IntFormat format, Symm
     return {finish_scale(divide(magnitude, quant_max), power_of_two), 0};
   }
   const float scale = finish_scale(divide(hi - lo, quant_max - quant_min), power_of_two);
-  const float zero_point = round_half_even(quant_min - divide(lo, scale));
-  return {scale, static_cast<int32_t>(clamp(zero_point, quant_min, quant_max))};
+  return {scale, static_cast<int32_t>(affine_zero_point(lo, scale, format))};
 }
 
 // A symmetric per-channel weight scale from the channel's largest magnitude.

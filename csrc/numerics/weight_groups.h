@@ -51,8 +51,7 @@ QAT_INLINE WeightGroup weight_group(float lo, float own, float shared, int32_t m
   const float scale = mul(shared, steps);
   if (format.is_signed) return {scale, static_cast<int32_t>(steps), 0};
   const float negative = lo < 0.0f ? lo : 0.0f;
-  const float zero_point =
-      clamp(round_half_even(divide(-negative, scale)), 0.0f, to_float(format.quant_max()));
+  const float zero_point = affine_zero_point(negative, scale, format);
   return {scale, static_cast<int32_t>(steps), static_cast<int32_t>(zero_point)};
 }
 

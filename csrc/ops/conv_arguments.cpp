@@ -84,6 +84,18 @@ void check_linear_int(const at::Tensor& codes, int64_t zero_point, const at::Ten
                     ", as the weight has, got the shape ", codes.sym_sizes(), ".");
 }
 
+void check_sum_codes(const at::Tensor& codes, int64_t zero_point) {
+  constexpr const char* kOp = "sum_codes";
+  check_codes(kOp, "codes", codes);
+  check_zero_point(kOp, codes, zero_point);
+  TORCH_CHECK_VALUE(codes.dim() >= 2, kOp, ": codes: expected the shape [N, C, positions...], got ",
+                    codes.sym_sizes(), ".");
+}
+
+at::Tensor empty_code_sums(const at::Tensor& codes) {
+  return at::empty_symint({codes.sym_size(0), codes.sym_size(1)}, codes.options().dtype(at::kLong));
+}
+
 std::vector<c10::SymInt> conv_output_sizes(const ConvArguments& conv) {
   std::vector<c10::SymInt> sizes;
   if (conv.batched()) sizes.push_back(conv.codes.sym_size(0));

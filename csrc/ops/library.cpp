@@ -75,6 +75,10 @@ TORCH_LIBRARY(qat_ext, m) {
   // table[code - quant_min], table of 2^bits entries (rule 11).
   m.def("lookup(Tensor codes, Tensor table, *, int quant_min) -> Tensor", tags);
 
+  // Sums of code - zero_point over the positions of each channel (rule 10), exact: codes
+  // [N, C, positions...] -> int64 [N, C].
+  m.def("sum_codes(Tensor codes, int zero_point) -> Tensor", tags);
+
   // Exact integer accumulators (rule 6) as float32 = float(acc). codes [N, C, spatial...] with 1 to
   // 3 spatial axes, or unbatched; weight int8. The result of a 4-d call is channels-last in memory.
   m.def(

@@ -15,6 +15,7 @@
 
 #include <limits>
 
+#include "capture/channels.h"
 #include "error.h"
 #include "ptq/layers.h"
 #include "ptq/passes.h"
@@ -43,8 +44,9 @@ struct Factors {
   at::Tensor out, in;
 };
 
+// f(s x) = s f(x) for s > 0.
 bool homogeneous(const TraceNode& node) {
-  if (node.kind == Kind::prelu) return true;
+  if (node.kind != Kind::activation) return false;
   const auto plain = node.plain_arguments();
   const auto activation = capture::parse_activation({node.op.schema(), plain.data()}, node.stem);
   switch (activation.kind) {
@@ -92,53 +94,20 @@ class Equalizer {
  private:
   int64_t rank(int64_t value) const { return engine_.trace.values[value].rank(); }
 
-  // Whether the node keeps the channels of a value where they are and commutes with factors.
-  bool passes(const TraceNode& node, bool image, int64_t& repeat) const {
-    switch (node.kind) {
-      case Kind::activation:
-      case Kind::prelu:
-        return homogeneous(node);
-      case Kind::dropout:
-      case Kind::identity:
-        return true;
-      case Kind::max_pool:
-      case Kind::avg_pool:
-      case Kind::adaptive_avg_pool:
-        return image;
-      case Kind::mean: {
-        const auto plain = node.plain_arguments();
-        const auto mean =
-            capture::parse_mean({node.op.schema(), plain.data()}, rank(node.inputs()[0]));
-        return image && mean && mean->axes[0] > 1;
-      }
-      case Kind::reshape:
-        return image && flattens(node, repeat);
-      default:
-        return false;
-    }
-  }
-
-  // [N, C, ...] -> [N, C * R]
-  bool flattens(const TraceNode& node, int64_t& repeat) const {
-    const auto& in = engine_.trace.values[node.inputs()[0]].shape;
-    const auto& out = engine_.trace.values[node.outputs[0]].shape;
-    if (in.size() < 2 || out.size() != 2 || out[0].at(2) != in[0].at(2)) return false;
-    repeat *= out[1].at(2) / in[1].at(2);
-    return true;
-  }
-
   std::optional<Pair> pair_from(const Layer& first) const {
     if (first.batch_norm && !first.batch_norm->gamma.defined()) return std::nullopt;
     const bool image = first.geometry.has_value();
     int64_t value = first.result, repeat = 1;
-    while (const auto reader = layers_.only_reader(value)) {
+    while (const auto reader = layers_.readers().only(value)) {
       if (const Layer* second = layers_.at_node(*reader)) {
         const bool both = image == second->geometry.has_value();
         if (second->input != value || (!both && rank(value) != 2)) return std::nullopt;
         return Pair{&first, second, repeat, at::ones({first.shape.channels()}, at::kDouble)};
       }
       const TraceNode& node = engine_.trace.nodes[*reader];
-      if (!passes(node, image, repeat)) return std::nullopt;
+      const auto copies = capture::channels_through(engine_.trace, node, image, homogeneous);
+      if (!copies) return std::nullopt;
+      repeat *= *copies;
       value = node.outputs[0];
     }
     return std::nullopt;

@@ -19,18 +19,8 @@ at::Tensor BatchNorm::gain() const {
   return gamma.defined() ? gamma.detach().to(at::kDouble) * inverse : inverse;
 }
 
-Layers::Layers(Engine& engine)
-    : trace_(engine.trace),
-      plan_(engine.plan),
-      readers_(trace_.values.size()),
-      returned_(trace_.values.size(), false) {
+Layers::Layers(Engine& engine) : trace_(engine.trace), plan_(engine.plan), readers_(trace_) {
   for (const auto& [name, tensor] : engine.access.tensors()) tensors_.emplace(name, tensor);
-  for (size_t i = 0; i < trace_.nodes.size(); ++i) {
-    for (const int64_t id : trace_.nodes[i].inputs()) {
-      readers_[id].push_back(static_cast<int64_t>(i));
-    }
-  }
-  for (const int64_t id : trace_.outputs) returned_[id] = true;
   for (size_t i = 0; i < trace_.nodes.size(); ++i) {
     const Kind kind = trace_.nodes[i].kind;
     if (kind != Kind::conv && kind != Kind::linear) continue;
@@ -44,11 +34,6 @@ Layers::Layers(Engine& engine)
 const Layer* Layers::at_node(int64_t node) const {
   const auto found = of_node_.find(node);
   return found == of_node_.end() ? nullptr : &all_[found->second];
-}
-
-std::optional<int64_t> Layers::only_reader(int64_t value) const {
-  if (returned_[value] || readers_[value].size() != 1) return std::nullopt;
-  return readers_[value][0];
 }
 
 const std::string& Layers::site_of(int64_t value) const {
@@ -70,7 +55,7 @@ bool Layers::own(const TraceNode& node, size_t argument, at::Tensor& to) const {
   const int64_t id = node.arguments[argument].values[0];
   const auto& value = trace_.values[id];
   const auto found = tensors_.find(value.parameter);
-  if (value.source != Source::parameter || !only_reader(id) || found == tensors_.end()) {
+  if (value.source != Source::parameter || !readers_.only(id) || found == tensors_.end()) {
     return false;
   }
   to = found->second;
@@ -81,7 +66,7 @@ bool Layers::own(const TraceNode& node, size_t argument, at::Tensor& to) const {
 bool Layers::own_transposed(const TraceNode& node, size_t argument, at::Tensor& to) const {
   const int64_t id = node.arguments[argument].values.at(0);
   const auto& value = trace_.values[id];
-  if (value.source != Source::node || value.rank() != 2 || !only_reader(id)) return false;
+  if (value.source != Source::node || value.rank() != 2 || !readers_.only(id)) return false;
   const TraceNode& swap = trace_.nodes[value.index];
   return swap.stem == "t" && own(swap, size_t{0}, to);
 }
@@ -125,7 +110,7 @@ std::optional<Layer> Layers::layer(int64_t index) const {
 
 // False: a batch norm follows that must not be changed.
 bool Layers::add_batch_norm(Layer& layer) const {
-  const auto reader = only_reader(layer.result);
+  const auto reader = readers_.only(layer.result);
   if (!reader || trace_.nodes[*reader].kind != Kind::batch_norm) return true;
   const TraceNode& node = trace_.nodes[*reader];
   if (!layer.geometry && trace_.values[layer.result].rank() != 2) return true;
@@ -142,7 +127,7 @@ bool Layers::add_batch_norm(Layer& layer) const {
 }
 
 void Layers::add_activation(Layer& layer) const {
-  const auto reader = only_reader(layer.result);
+  const auto reader = readers_.only(layer.result);
   if (!reader || trace_.nodes[*reader].kind != Kind::activation) return;
   const TraceNode& node = trace_.nodes[*reader];
   const auto plain = node.plain_arguments();

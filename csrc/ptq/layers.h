@@ -8,6 +8,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "capture/channels.h"
 #include "insert/engine.h"
 #include "numerics/activation.h"
 
@@ -46,9 +47,7 @@ class Layers {
   const std::vector<Layer>& all() const { return all_; }
   // The layer whose operator is this node, or nullptr.
   const Layer* at_node(int64_t node) const;
-  // The only node that reads the value; empty where there are none or several, or where the model
-  // returns it.
-  std::optional<int64_t> only_reader(int64_t value) const;
+  const capture::Readers& readers() const { return readers_; }
   const std::string& site_of(int64_t value) const;
 
  private:
@@ -63,8 +62,7 @@ class Layers {
   const capture::Trace& trace_;
   const insert::Plan& plan_;
   std::unordered_map<std::string, at::Tensor> tensors_;
-  std::vector<std::vector<int64_t>> readers_;
-  std::vector<bool> returned_;
+  capture::Readers readers_;
   std::vector<Layer> all_;
   std::unordered_map<int64_t, size_t> of_node_;
 };

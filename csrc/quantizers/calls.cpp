@@ -1,15 +1,16 @@
 #include "quantizers/calls.h"
 
-#include <ATen/core/dispatch/Dispatcher.h>
+#include "ops/find.h"
 
 namespace qat::quantizers::call {
 namespace {
 
 using at::Tensor;
 
-template <typename Signature>
-auto find(const char* name) {
-  return c10::Dispatcher::singleton().findSchemaOrThrow(name, "").typed<Signature>();
+using ops::find;
+
+Tensor per_channel(const Tensor& scale, const PlainWeight& options) {
+  return options.axis < 0 ? scale.expand({options.channels}).contiguous() : scale;
 }
 
 }  // namespace
@@ -21,12 +22,13 @@ Tensor quantize(const Tensor& x, const Tensor& scale, const Tensor& zero_point, 
   return op.call(x, scale, zero_point, axis, format.quant_min(), format.quant_max());
 }
 
-std::tuple<Tensor, Tensor> quantize_weight(const Tensor& weight, int64_t axis, int64_t groups,
-                                           numerics::IntFormat format, bool power_of_two) {
+QuantizedWeight quantize_weight(const Tensor& weight, const PlainWeight& options) {
   using Signature =
       std::tuple<Tensor, Tensor>(const Tensor&, int64_t, int64_t, int64_t, bool, bool);
   static const auto op = find<Signature>("qat_ext::quantize_weight");
-  return op.call(weight, axis, groups, format.bits, format.narrow, power_of_two);
+  const auto [codes, scale] = op.call(weight, options.axis, options.groups, options.format.bits,
+                                      options.format.narrow, options.power_of_two);
+  return {codes, per_channel(scale, options)};
 }
 
 std::vector<QuantizedWeight> quantize_weights(const std::vector<Tensor>& weights,
@@ -46,7 +48,9 @@ std::vector<QuantizedWeight> quantize_weights(const std::vector<Tensor>& weights
   }
   const auto [codes, scales] = op.call(weights, axis, groups, bits, narrow, power_of_two);
   std::vector<QuantizedWeight> made;
-  for (size_t i = 0; i < codes.size(); ++i) made.push_back({codes[i], scales[i]});
+  for (size_t i = 0; i < codes.size(); ++i) {
+    made.push_back({codes[i], per_channel(scales[i], options[i])});
+  }
   return made;
 }
 

@@ -3,7 +3,6 @@
 
 #include <ATen/core/Tensor.h>
 
-#include <tuple>
 #include <vector>
 
 #include "numerics/format.h"
@@ -15,10 +14,7 @@ namespace qat::quantizers::call {
 at::Tensor quantize(const at::Tensor& x, const at::Tensor& scale, const at::Tensor& zero_point,
                     int64_t axis, numerics::IntFormat format);
 
-// (codes int8, scale float32). axis 1: of a transposed convolution, one scale per group and column.
-std::tuple<at::Tensor, at::Tensor> quantize_weight(const at::Tensor& weight, int64_t axis,
-                                                   int64_t groups, numerics::IntFormat format,
-                                                   bool power_of_two);
+QuantizedWeight quantize_weight(const at::Tensor& weight, const PlainWeight& options);
 
 // The same for many weights in one pass.
 std::vector<QuantizedWeight> quantize_weights(const std::vector<at::Tensor>& weights,

@@ -6,14 +6,12 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <utility>
 #include <vector>
 
+#include "named_tensors.h"
 #include "quantizers/recipe.h"
 
 namespace qat {
-
-using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 
 struct Range {
   float lo = 0.0f, hi = 0.0f;

@@ -15,12 +15,9 @@ class Absmax final : public WeightQuantizer {
       : recipe_(std::move(recipe)), shape_(std::move(shape)) {}
 
   WeightOutcome quantize(const at::Tensor& weight, WeightMode mode) const override {
-    const PlainWeight options = options_in(mode);
-    auto [codes, scale] = call::quantize_weight(weight.detach(), options.axis, options.groups,
-                                                options.format, options.power_of_two);
-    if (options.axis < 0) scale = scale.expand({shape_.channels()}).contiguous();
-    if (nearest(mode)) return {{codes, scale}, weight};
-    return {rounded_weight(weight, scale, shape_, in_stage(recipe_, mode), mode), weight};
+    const QuantizedWeight plain = call::quantize_weight(weight.detach(), options_in(mode));
+    if (nearest(mode)) return {plain, weight};
+    return {rounded_weight(weight, plain.scale, shape_, in_stage(recipe_, mode), mode), weight};
   }
 
   std::optional<PlainWeight> plain(WeightMode mode) const override {
@@ -34,8 +31,8 @@ class Absmax final : public WeightQuantizer {
   }
   PlainWeight options_in(WeightMode mode) const {
     const bool per_channel = recipe_.granularity == Granularity::channel;
-    return {per_channel ? shape_.axis : -1, shape_.groups, in_stage(recipe_, mode).format(),
-            recipe_.power_of_two};
+    return {per_channel ? shape_.axis : -1, shape_.groups, shape_.channels(),
+            in_stage(recipe_, mode).format(), recipe_.power_of_two};
   }
 
   WeightRecipe recipe_;

@@ -28,9 +28,10 @@ struct QuantizedWeight {
   at::Tensor scale;  // float32[C]
 };
 
-// How the operator quantize_weight makes a weight's codes. axis -1: one scale for all channels.
+// How the operator quantize_weight makes a weight's codes. axis -1: one scale for all channels; 1:
+// of a transposed convolution, one scale per group and column.
 struct PlainWeight {
-  int64_t axis = 0, groups = 1;
+  int64_t axis = 0, groups = 1, channels = 1;
   numerics::IntFormat format;
   bool power_of_two = false;
 };

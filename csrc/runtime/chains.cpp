@@ -3,6 +3,13 @@
 namespace qat::runtime {
 namespace {
 
+bool starts_elementwise(const graph::Node& node) {
+  return std::holds_alternative<graph::DequantizeAttributes>(node.attributes) ||
+         std::holds_alternative<graph::ActivationAttributes>(node.attributes) ||
+         std::holds_alternative<graph::AffineAttributes>(node.attributes) ||
+         std::holds_alternative<graph::BinaryAttributes>(node.attributes);
+}
+
 class Finder {
  public:
   explicit Finder(const graph::Graph& graph)
@@ -25,16 +32,32 @@ class Finder {
     for (const int64_t value : graph.outputs) uses_[static_cast<size_t>(value)] += 2;
   }
 
-  void add(int64_t layer) {
-    Chain chain{layer, {}, node(layer).outputs[0]};
+  void add_layer(int64_t layer) {
+    Chain chain{layer, node(layer).inputs[0], {}, node(layer).outputs[0]};
     const bool is_linear = std::holds_alternative<graph::LinearAttributes>(node(layer).attributes);
     const size_t rank = value(chain.output).shape.size();
     channels_in_epilogue_ = !is_linear || rank == 2;
-    while (extend(chain)) {
+    operands_repeat_ = false;
+    claim(layer);
+    finish(std::move(chain));
+  }
+
+  // From a dequantize, or from the operator itself on the floats that it reads.
+  void add_elementwise(int64_t first) {
+    if (result_.chain_of[static_cast<size_t>(first)] >= 0) return;
+    channels_in_epilogue_ = operands_repeat_ = true;
+    const graph::Node& start = node(first);
+    Chain chain{-1, start.inputs[0], {}, start.inputs[0]};
+    if (std::holds_alternative<graph::DequantizeAttributes>(start.attributes)) {
+      chain.output = start.outputs[0];
+      if (!extend(chain)) return;
+      claim(first);
+    } else {
+      const graph::Shape& made = value(start.outputs[0]).shape;
+      if (value(chain.input).shape != made) chain.input = chain.output = start.inputs.back();
+      if (value(chain.input).shape != made || !append(chain, first)) return;
     }
-    const auto index = static_cast<int64_t>(result_.chains.size());
-    result_.chain_of[static_cast<size_t>(layer)] = index;
-    result_.chains.push_back(std::move(chain));
+    finish(std::move(chain));
   }
 
   Chains take() { return std::move(result_); }
@@ -43,15 +66,27 @@ class Finder {
   const graph::Node& node(int64_t i) const { return graph_.nodes[static_cast<size_t>(i)]; }
   const graph::Value& value(int64_t i) const { return graph_.values[static_cast<size_t>(i)]; }
 
+  void claim(int64_t i) {
+    result_.chain_of[static_cast<size_t>(i)] = static_cast<int64_t>(result_.chains.size());
+  }
+
+  void finish(Chain chain) {
+    while (extend(chain)) {
+    }
+    result_.chains.push_back(std::move(chain));
+  }
+
   bool extend(Chain& chain) {
     if (value(chain.output).type != graph::ElementType::float32) return false;  // was quantized
     if (uses_[static_cast<size_t>(chain.output)] != 1) return false;
     const int64_t next = reader_[static_cast<size_t>(chain.output)];
-    if (result_.chain_of[static_cast<size_t>(next)] >= 0) return false;
+    return result_.chain_of[static_cast<size_t>(next)] < 0 && append(chain, next);
+  }
+
+  bool append(Chain& chain, int64_t next) {
     ChainStage stage{next};
     if (!fits(chain, stage)) return false;
-    const auto index = static_cast<int64_t>(result_.chains.size());
-    result_.chain_of[static_cast<size_t>(next)] = index;
+    claim(next);
     chain.stages.push_back(stage);
     chain.output = node(next).outputs[0];
     return true;
@@ -68,7 +103,12 @@ class Finder {
     const auto& inputs = node(stage.node).inputs;
     stage.operand_first = inputs[1] == chain.output;
     stage.operand = inputs[stage.operand_first ? 0 : 1];
-    if (value(stage.operand).shape != value(chain.output).shape) return false;
+    const graph::Shape& shape = value(chain.output).shape;
+    if (operands_repeat_) {
+      if (value(node(stage.node).outputs[0]).shape != shape) return false;
+    } else if (value(stage.operand).shape != shape) {
+      return false;
+    }
     read_codes(stage);
     return true;
   }
@@ -78,13 +118,15 @@ class Finder {
     const int64_t from = producer_[static_cast<size_t>(stage.operand)];
     if (from < 0 || uses_[static_cast<size_t>(stage.operand)] != 1) return;
     if (!std::holds_alternative<graph::DequantizeAttributes>(node(from).attributes)) return;
+    if (result_.chain_of[static_cast<size_t>(from)] >= 0) return;
     stage.operand = node(from).inputs[0];
-    result_.chain_of[static_cast<size_t>(from)] = static_cast<int64_t>(result_.chains.size());
+    claim(from);
   }
 
   const graph::Graph& graph_;
   std::vector<int64_t> uses_, producer_, reader_;
   bool channels_in_epilogue_ = true;
+  bool operands_repeat_ = false;
   Chains result_;
 };
 
@@ -92,7 +134,10 @@ class Finder {
 
 Chains find_chains(const graph::Graph& graph, const std::vector<int64_t>& layers) {
   Finder finder(graph);
-  for (const int64_t layer : layers) finder.add(layer);
+  for (const int64_t layer : layers) finder.add_layer(layer);
+  for (size_t i = 0; i < graph.nodes.size(); ++i) {
+    if (starts_elementwise(graph.nodes[i])) finder.add_elementwise(static_cast<int64_t>(i));
+  }
   return finder.take();
 }
 

@@ -3,6 +3,7 @@
 #include <array>
 
 #include "runtime/fast_layers.h"
+#include "runtime/fast_lookup.h"
 
 namespace qat::runtime {
 namespace {
@@ -26,8 +27,6 @@ struct Supported {
   }
   bool operator()(const graph::QuantizeAttributes&) const { return true; }
   bool operator()(const graph::DequantizeAttributes&) const { return true; }
-  bool operator()(const graph::ActivationAttributes&) const { return true; }
-  bool operator()(const graph::AffineAttributes&) const { return true; }
   bool operator()(const graph::BinaryAttributes&) const { return true; }
   bool operator()(const graph::LookupAttributes&) const { return true; }
   bool operator()(const graph::MaxPoolAttributes& a) const { return a.kernel.size() == 2; }
@@ -69,8 +68,7 @@ struct Kernel {
   Binder operator()(const graph::MeanAttributes&) const {
     return pool(graph::AdaptiveAvgPoolAttributes{{1, 1}});
   }
-  Binder operator()(const graph::QuantizeAttributes&) const { return make_fast_quantize(site); }
-  Binder operator()(const graph::DequantizeAttributes&) const { return make_fast_dequantize(site); }
+  Binder operator()(const graph::LookupAttributes& a) const { return make_fast_lookup(site, a); }
   template <typename Attributes>
   Binder pool(const Attributes& a) const {
     return make_fast_pool(site, pool_of(site, a));
@@ -86,17 +84,15 @@ bool runs_channels_last(const graph::Graph& graph, const graph::Node& node) {
   return !node.inputs.empty() && std::visit(Supported{}, node.attributes);
 }
 
-ChannelsLast make_channels_last(const Site& site, const AtenEvaluator& aten,
-                                std::deque<graph::Node>& rewritten) {
-  if (Binder bind = std::visit(Kernel{site}, site.node.attributes)) return {bind, nullptr};
+Binder make_channels_last(const Site& site, std::deque<graph::Node>& rewritten) {
+  if (Binder bind = std::visit(Kernel{site}, site.node.attributes)) return bind;
   graph::Node node = site.node;
   if (auto* upsample = std::get_if<graph::UpsampleNearestAttributes>(&node.attributes)) {
     upsample->factor.insert(upsample->factor.begin(), 2 - upsample->factor.size(), 1);
   }
   std::visit(Rewrite{}, node.attributes);
   rewritten.push_back(std::move(node));
-  const Site moved_site{site.model, rewritten.back(), site.threads, /*channel_axis=*/3};
-  return {nullptr, make_operator(moved_site, aten)};
+  return make_operator({site.model, rewritten.back()});
 }
 
 }  // namespace qat::runtime

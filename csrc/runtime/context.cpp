@@ -4,42 +4,12 @@
 #include <cstring>
 #include <map>
 
-#include "error.h"
 #include "runtime/arena.h"
 #include "runtime/parallel.h"
 #include "runtime/quantize_ranges.h"
 #include "runtime/session.h"
 
 namespace qat::runtime {
-
-void check_made(const graph::Node& node, const Sizes& made, const View& output) {
-  if (made == output.shape) return;
-  fail(node, std::string("made ") + to_string(output.type) + to_string(made) + ", the graph says " +
-                 to_string(output.type) + to_string(output.shape));
-}
-
-namespace {
-
-View view_of(const graph::Value& value, int64_t batch, Layout layout) {
-  View view{storage_type(value), physical_shape(shape_at(value.shape, batch), layout), 0, nullptr};
-  for (const int64_t size : view.shape) {
-    if (size >= 0) continue;
-    throw Error("value '" + value.name + "': its shape " + to_string(value.shape) +
-                " is negative at B = " + std::to_string(batch));
-  }
-  // 2^44 elements of 8 bytes, and thousands of such values, are still far from overflow.
-  constexpr int64_t kMostElements = int64_t{1} << 44;
-  view.numel = 1;
-  for (const int64_t size : view.shape) {
-    if (!__builtin_mul_overflow(view.numel, size, &view.numel) && view.numel <= kMostElements)
-      continue;
-    throw Error("value '" + value.name + "': its shape " + to_string(value.shape) +
-                " is too large at B = " + std::to_string(batch));
-  }
-  return view;
-}
-
-}  // namespace
 
 Context::Context(const graph::Model& model, const Plan& plan, int64_t batch, bool keep)
     : model_(model), plan_(plan), batch_(batch), keep_(keep) {
@@ -51,22 +21,22 @@ Context::Context(const graph::Model& model, const Plan& plan, int64_t batch, boo
 
 void Context::find_owners() {
   owners_.assign(model_.graph.values.size() * 2, Owner::nobody);
-  const auto own = [&](size_t slot, Owner owner) {
-    owners_[slot] = std::max(owners_[slot], owner);
-  };
-  std::vector<bool> read(owners_.size(), false);
   for (const Step& step : plan_.steps) {
-    for (const size_t s : step.outputs) own(s, step.bind ? Owner::arena : Owner::reference_result);
-    if (step.bind) continue;
-    for (const size_t s : step.inputs) read[s] = true;
+    const Owner owner = step.bind       ? Owner::arena
+                        : step.constant ? Owner::model
+                                        : Owner::aten_result;
+    for (const size_t s : step.outputs) owners_[s] = owner;
   }
   for (const int64_t input : model_.graph.inputs) {
     const bool codes =
         model_.graph.values[static_cast<size_t>(input)].type == graph::ElementType::codes;
     owners_[slot(input, Layout::row_major)] = codes ? Owner::arena : Owner::caller;
   }
-  for (size_t s = 0; s < owners_.size(); ++s) {
-    if (read[s] && owners_[s] != Owner::reference_result) owners_[s] = Owner::tensor;
+  for (const Step& step : plan_.steps) {
+    if (!step.run) continue;
+    for (const size_t s : step.inputs) {
+      if (owners_[s] != Owner::aten_result) owners_[s] = Owner::tensor;
+    }
   }
 }
 
@@ -81,12 +51,26 @@ void Context::make_views() {
     tensors_[s] = make_tensor(views_[s].type, views_[s].shape);
     views_[s].data = tensors_[s].bytes.data();
   }
+  for (const Step& step : plan_.steps) {
+    if (step.constant != nullptr) set_constant(step);
+  }
   for (const int64_t input : model_.graph.inputs) {
     View given = views_[slot(input, Layout::row_major)];
     const graph::Value& value = model_.graph.values[static_cast<size_t>(input)];
     if (value.type == graph::ElementType::codes) given.type = TensorType::float32;
     given.data = nullptr;
     given_.push_back(given);
+  }
+}
+
+void Context::set_constant(const Step& step) {
+  const size_t s = step.outputs[0];
+  check_made(*step.node, step.constant->type, step.constant->shape, views_[s]);
+  if (owners_[s] == Owner::tensor) {
+    tensors_[s] = *step.constant;
+    views_[s].data = tensors_[s].bytes.data();
+  } else {  // results are only read from
+    views_[s].data = const_cast<std::byte*>(step.constant->bytes.data());
   }
 }
 
@@ -116,9 +100,9 @@ void Context::place_in_arena(bool keep) {
 
 void Context::bind_steps() {
   for (const Step& step : plan_.steps) {
-    std::vector<const View*> inputs;
-    for (const size_t s : step.inputs) inputs.push_back(&views_[s]);
-    bound_.push_back(step.bind ? step.bind(inputs, views_[step.outputs[0]]) : nullptr);
+    Binding at{{}, &views_[step.outputs[0]], batch_};
+    for (const size_t s : step.inputs) at.inputs.push_back(&views_[s]);
+    bound_.push_back(step.bind ? step.bind(at) : nullptr);
   }
 }
 
@@ -146,17 +130,17 @@ void Context::run(int threads, MacCount& macs) {
   for (size_t i = 0; i < plan_.steps.size(); ++i) {
     if (bound_[i]) {
       bound_[i](threads, macs);
-    } else {
-      run_reference(plan_.steps[i], macs);
+    } else if (plan_.steps[i].run) {
+      run_aten(plan_.steps[i], macs);
     }
     if (keep_) continue;
     for (const size_t dead : plan_.steps[i].dead) {
-      if (owners_[dead] == Owner::reference_result) tensors_[dead] = {};
+      if (owners_[dead] == Owner::aten_result) tensors_[dead] = {};
     }
   }
 }
 
-void Context::run_reference(const Step& step, MacCount& macs) {
+void Context::run_aten(const Step& step, MacCount& macs) {
   Inputs inputs;
   for (const size_t s : step.inputs) inputs.push_back(&tensors_[s]);
   std::vector<Tensor> made = step.run(inputs, batch_, macs);

@@ -24,24 +24,25 @@ class Context {
 
  private:
   // Note [Slots]
-  // A slot's bytes lie in the arena, where slots that are never alive together share memory; or in
-  // a Tensor of the context, when a reference operator reads or writes it; or with the caller,
-  // for an input of the graph.
+  // A slot's bytes lie in the arena, where slots that are never alive together share memory; or
+  // with the caller, for an input of the graph; or in the model, for a constant. ATen's operators
+  // read Tensors of the context and leave new ones there.
   void find_owners();
   void make_views();
   void place_in_arena(bool keep);
   void bind_steps();
-  void run_reference(const Step& step, MacCount& macs);
+  void set_constant(const Step& step);
+  void run_aten(const Step& step, MacCount& macs);
 
   const graph::Model& model_;
   const Plan& plan_;
   const int64_t batch_;
   const bool keep_;
-  enum class Owner : uint8_t { nobody, arena, tensor, reference_result, caller };
+  enum class Owner : uint8_t { nobody, arena, tensor, aten_result, caller, model };
   std::vector<Owner> owners_;
   std::vector<View> views_;
   std::vector<Tensor> tensors_;
-  std::vector<Bound> bound_;  // empty for steps of reference operators
+  std::vector<Bound> bound_;  // empty for steps of ATen and for constants
   std::vector<View> given_;   // per graph input
   kernels::u8s8::AlignedBytes arena_;
   size_t arena_bytes_ = 0;

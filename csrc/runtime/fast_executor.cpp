@@ -26,9 +26,10 @@ class PlannedExecutor final : public FastExecutor {
                   kernels::u8s8::InstructionSet set)
       : model_(model), threads_(options.threads) {
     check_structure(model_.graph);
-    plan_ = make_plan(model_, options.aten, threads_, set);
+    plan_ = make_plan(model_, options.aten, set);
     separable_ = is_separable(model_.graph);
     drop_packed_weights();
+    idle_.reserve(kIdleContexts + 2 * static_cast<size_t>(omp_get_num_procs()));
   }
 
   std::vector<Tensor> run(const std::vector<Tensor>& inputs) override {
@@ -115,9 +116,9 @@ class PlannedExecutor final : public FastExecutor {
     const int64_t alone = threads > 1 ? parts / threads * threads : 0;
     MacCount macs;
     if (alone > 0) {
+      prepare(part, static_cast<size_t>(threads));
       std::exception_ptr failure;
-#pragma omp parallel for num_threads(threads) schedule(dynamic, 1)
-      for (int64_t i = 0; i < alone; ++i) {
+      const auto run_alone = [&](int64_t i) {
         MacCount own;
         std::exception_ptr failed;
         try {
@@ -131,6 +132,13 @@ class PlannedExecutor final : public FastExecutor {
           macs.integer += own.integer;
           macs.floating += own.floating;
         }
+      };
+#pragma omp parallel num_threads(threads)
+      {
+        // One for each, so that each has its buffers after the first call, then as they come.
+        run_alone(omp_get_thread_num());
+#pragma omp for schedule(dynamic, 1)
+        for (int64_t i = omp_get_num_threads(); i < alone; ++i) run_alone(i);
       }
       if (failure) std::rethrow_exception(failure);
     }
@@ -174,6 +182,22 @@ class PlannedExecutor final : public FastExecutor {
                   made.data, made.bytes());
     }
     give_back(std::move(context));
+  }
+
+  // As many contexts as threads may ask for at once, whatever they do: which thread runs a part is
+  // chance, and a later call must not have to make another context.
+  void prepare(int64_t batch, size_t wanted) {
+    std::vector<std::unique_ptr<Context>> made;
+    for (size_t idle = count_idle(batch); idle + made.size() < wanted;) {
+      made.push_back(std::make_unique<Context>(model_, plan_, batch, /*keep=*/false));
+    }
+    for (std::unique_ptr<Context>& context : made) give_back(std::move(context));
+  }
+
+  size_t count_idle(int64_t batch) {
+    const std::lock_guard lock(mutex_);
+    return static_cast<size_t>(std::count_if(idle_.begin(), idle_.end(),
+                                             [&](const auto& c) { return c->batch() == batch; }));
   }
 
   std::unique_ptr<Context> take(int64_t batch) {

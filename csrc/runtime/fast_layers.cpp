@@ -126,11 +126,12 @@ struct BoundLayer {
 };
 
 Bound bind(const std::shared_ptr<const FastLayer>& fast, const u8s8::ImageSizes& sizes,
-           const Sizes& made, const std::vector<const View*>& inputs, const View& output) {
+           const Sizes& made, const Binding& at) {
+  const auto& inputs = at.inputs;
   for (size_t i = 1; i < inputs.size(); ++i) check_made(fast->site.node, made, *inputs[i]);
-  check_made(fast->site.node, made, output);
-  return BoundLayer{fast,    sizes,         inputs[0], {inputs.begin() + 1, inputs.end()},
-                    &output, fast->epilogue};
+  check_made(fast->site.node, made, *at.output);
+  return BoundLayer{fast,      sizes,         inputs[0], {inputs.begin() + 1, inputs.end()},
+                    at.output, fast->epilogue};
 }
 
 Binder make_conv_layer(const Site& site, const Chain& chain, const graph::ConvAttributes& a,
@@ -139,12 +140,12 @@ Binder make_conv_layer(const Site& site, const Chain& chain, const graph::ConvAt
   const std::shared_ptr<const FastLayer> fast =
       prepare(site, chain, g, site.model.tensors.at(a.weight).data<int8_t>(),
               channel_scale(site, a.multiplier, a.bias, g.groups * g.outputs), set);
-  return [fast](const std::vector<const View*>& inputs, const View& output) {
-    const Sizes& in = inputs[0]->shape;  // [N, H, W, C]
+  return [fast](const Binding& at) {
+    const Sizes& in = at.inputs[0]->shape;  // [N, H, W, C]
     const ConvGeometry now = at_sizes(fast->fixed, fast->site.node, in.data() + 1);
     const int64_t h = now.axes[1].output, w = now.axes[2].output;
     const Sizes made{in[0], h, w, now.groups * now.outputs};
-    return bind(fast, {in[0], in[1], in[2], h, w}, made, inputs, output);
+    return bind(fast, {in[0], in[1], in[2], h, w}, made, at);
   };
 }
 
@@ -163,12 +164,12 @@ Binder make_linear_layer(const Site& site, const Chain& chain, const graph::Line
   const std::shared_ptr<const FastLayer> fast =
       prepare(site, chain, g, weight.data<int8_t>(),
               channel_scale(site, a.multiplier, a.bias, g.outputs), set);
-  return [fast](const std::vector<const View*>& inputs, const View& output) {
-    const int64_t rows = inputs[0]->numel / fast->fixed.inputs;
-    Sizes made = inputs[0]->shape;
+  return [fast](const Binding& at) {
+    const int64_t rows = at.inputs[0]->numel / fast->fixed.inputs;
+    Sizes made = at.inputs[0]->shape;
     made.back() = fast->fixed.outputs;
     // One image, one position wide, whose rows are the leading axes.
-    return bind(fast, {1, rows, 1, rows, 1}, made, inputs, output);
+    return bind(fast, {1, rows, 1, rows, 1}, made, at);
   };
 }
 

@@ -20,11 +20,6 @@ Binder make_fast_layer(const Site& site, const Chain& chain, kernels::u8s8::Inst
 // A pool with two spatial axes, [N, H, W, C] to [N, H', W', C].
 Binder make_fast_pool(const Site& site, const Pool& pool);
 
-// Elements in their order, whatever it is.
-Binder make_fast_quantize(const Site& site);
-Binder make_fast_dequantize(const Site& site);
-Binder make_fast_copy(const Site& site);
-
 // Floats [N, C, H, W] to codes [N, H, W, C].
 Binder make_quantize_to_channels_last(const Site& site);
 

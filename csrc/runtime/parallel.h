@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 namespace qat::runtime {
 
@@ -28,20 +29,34 @@ inline int resolve_threads(int requested) {
   return requested > 0 ? requested : std::max(1, omp_get_max_threads());
 }
 
-// threads: see resolve_threads. Calls body(begin, end) on consecutive pieces of [0, n), each at
-// least `grain` long except the last. The body must not throw.
+// How many pieces parallel_for makes.
+inline int64_t piece_count(int threads, int64_t n, int64_t grain) {
+  return std::clamp<int64_t>(n / std::max<int64_t>(grain, 1), 1, resolve_threads(threads));
+}
+
+// threads: see resolve_threads. Calls body(begin, end), or body(begin, end, piece) with the piece's
+// number, on consecutive pieces of [0, n), each at least `grain` long except the last. The body
+// must not throw.
 template <typename Body>
 void parallel_for(int threads, int64_t n, int64_t grain, const Body& body) {
+  const auto call = [&](int64_t begin, int64_t end, int64_t piece) {
+    if constexpr (std::is_invocable_v<Body, int64_t, int64_t, int64_t>) {
+      body(begin, end, piece);
+    } else {
+      body(begin, end);
+    }
+  };
   if (n <= 0) return;
-  const int64_t pieces =
-      std::clamp<int64_t>(n / std::max<int64_t>(grain, 1), 1, resolve_threads(threads));
+  const int64_t pieces = piece_count(threads, n, grain);
   if (pieces == 1) {
-    body(int64_t{0}, n);
+    call(0, n, 0);
     return;
   }
-#pragma omp parallel for num_threads(static_cast <int>(pieces)) schedule(static)
+  // All threads, also those without a piece: libgomp ends threads that a region leaves out, and the
+  // next larger one would pay for new ones.
+#pragma omp parallel for num_threads(resolve_threads(threads)) schedule(static, 1)
   for (int64_t piece = 0; piece < pieces; ++piece) {
-    body(n * piece / pieces, n * (piece + 1) / pieces);
+    call(n * piece / pieces, n * (piece + 1) / pieces, piece);
   }
 }
 

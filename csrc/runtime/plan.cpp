@@ -1,16 +1,18 @@
 #include "runtime/plan.h"
 
+#include "runtime/channel_shuffle.h"
 #include "runtime/channels_last.h"
+#include "runtime/elementwise_chain.h"
 #include "runtime/fast_layers.h"
+#include "runtime/fast_lookup.h"
 
 namespace qat::runtime {
 namespace {
 
 class Planner {
  public:
-  Planner(const graph::Model& model, const AtenEvaluator& aten, int threads,
-          kernels::u8s8::InstructionSet set)
-      : model_(model), aten_(aten), threads_(threads), set_(set) {
+  Planner(const graph::Model& model, const AtenEvaluator& aten, kernels::u8s8::InstructionSet set)
+      : model_(model), aten_(aten), set_(set) {
     exists_.assign(model.graph.values.size() * 2, false);
     for (const int64_t input : model.graph.inputs) exists_[slot(input, Layout::row_major)] = true;
   }
@@ -22,12 +24,17 @@ class Planner {
       if (has_fast_layer(graph.nodes[i])) layers.push_back(static_cast<int64_t>(i));
     }
     const Chains chains = find_chains(graph, layers);
+    std::vector<bool> shuffled(graph.nodes.size(), false);
     for (size_t i = 0; i < graph.nodes.size(); ++i) {
-      const int64_t chain = chains.chain_of[i];
-      if (chain < 0) {
+      const int64_t index = chains.chain_of[i];
+      if (index >= 0) {
+        const Chain& chain = chains.chains[static_cast<size_t>(index)];
+        if (chain.last_node() == static_cast<int64_t>(i)) add_chain(chain);
+      } else if (const auto shuffle = find_shuffle(graph, static_cast<int64_t>(i))) {
+        for (const int64_t node : shuffle->nodes) shuffled[static_cast<size_t>(node)] = true;
+        add_shuffle(*shuffle);
+      } else if (!shuffled[i]) {
         add_node(graph.nodes[i]);
-      } else if (chains.chains[static_cast<size_t>(chain)].last_node() == static_cast<int64_t>(i)) {
-        add_layer(chains.chains[static_cast<size_t>(chain)]);
       }
     }
     for (const int64_t output : graph.outputs) need(output, Layout::row_major, nullptr);
@@ -55,28 +62,54 @@ class Planner {
     plan_.steps.push_back(std::move(step));
   }
 
-  void add_layer(const Chain& chain) {
-    const graph::Node& node = model_.graph.nodes[static_cast<size_t>(chain.layer)];
-    const bool is_conv = std::holds_alternative<graph::ConvAttributes>(node.attributes);
-    const Layout layout = is_conv ? Layout::channels_last : Layout::row_major;
+  void add_chain(const Chain& chain) {
+    std::vector<int64_t> inputs{chain.input};
+    for (const ChainStage& stage : chain.stages) {
+      if (stage.operand >= 0) inputs.push_back(stage.operand);
+    }
+    const int64_t named = chain.layer >= 0 ? chain.layer : chain.last_node();
+    const graph::Node& node = model_.graph.nodes[static_cast<size_t>(named)];
+    Layout layout = Layout::row_major;
     Step step;
     step.node = &node;
-    step.bind = make_fast_layer({model_, node, threads_}, chain, set_);
-    step.inputs.push_back(need(node.inputs[0], layout, &node));
-    for (const ChainStage& stage : chain.stages) {
-      if (stage.operand >= 0) step.inputs.push_back(need(stage.operand, layout, &node));
+    if (chain.layer < 0) {
+      layout = choose_layout(inputs);
+      step.bind = make_elementwise_chain({model_, node}, chain, layout);
+    } else {
+      const bool is_conv = std::holds_alternative<graph::ConvAttributes>(node.attributes);
+      if (is_conv) layout = Layout::channels_last;
+      step.bind = make_fast_layer({model_, node}, chain, set_);
     }
+    for (const int64_t input : inputs) step.inputs.push_back(need(input, layout, &node));
     step.outputs = {slot(chain.output, layout)};
     add(std::move(step));
   }
 
-  // Channels-last where the operator can and an input already is.
-  Layout choose_layout(const graph::Node& node) const {
-    if (!runs_channels_last(model_.graph, node)) return Layout::row_major;
-    for (const int64_t input : node.inputs) {
-      if (exists_[slot(input, Layout::channels_last)]) return Layout::channels_last;
+  void add_shuffle(const ChannelShuffle& shuffle) {
+    const auto node = [&](int64_t i) -> const graph::Node& {
+      return model_.graph.nodes[static_cast<size_t>(i)];
+    };
+    const int64_t input = node(shuffle.nodes.front()).inputs[0];
+    const graph::Node& last = node(shuffle.nodes.back());
+    const Layout layout = choose_layout({input});
+    Step step;
+    step.node = &last;
+    step.bind = make_channel_shuffle(last, shuffle, layout);
+    step.inputs = {need(input, layout, &last)};
+    step.outputs = {slot(last.outputs[0], layout)};
+    add(std::move(step));
+  }
+
+  // Channels-last where all values have four axes and one of them already is.
+  Layout choose_layout(const std::vector<int64_t>& values) const {
+    bool exists = false;
+    for (const int64_t value : values) {
+      if (model_.graph.values[static_cast<size_t>(value)].shape.size() != 4) {
+        return Layout::row_major;
+      }
+      exists = exists || exists_[slot(value, Layout::channels_last)];
     }
-    return Layout::row_major;
+    return exists ? Layout::channels_last : Layout::row_major;
   }
 
   // A quantize whose result some convolution reads changes the layout on its way.
@@ -92,29 +125,28 @@ class Planner {
   }
 
   void set_row_major(const graph::Node& node, Step& step) {
-    const Site site{model_, node, threads_};
-    if (std::holds_alternative<graph::QuantizeAttributes>(node.attributes)) {
-      step.bind = make_fast_quantize(site);
-    } else if (std::holds_alternative<graph::DequantizeAttributes>(node.attributes)) {
-      step.bind = make_fast_dequantize(site);
-    } else if (std::holds_alternative<graph::ReshapeAttributes>(node.attributes)) {
-      step.bind = make_fast_copy(site);
+    const Site site{model_, node};
+    if (const auto* aten = std::get_if<graph::AtenAttributes>(&node.attributes)) {
+      step.run = make_aten(site, *aten, aten_);
+    } else if (const auto* constant = std::get_if<graph::ConstantAttributes>(&node.attributes)) {
+      step.constant = &constant_tensor(site, *constant);
+    } else if (const auto* lookup = std::get_if<graph::LookupAttributes>(&node.attributes)) {
+      step.bind = make_fast_lookup(site, *lookup);
     } else {
-      step.run = make_operator(site, aten_);
+      step.bind = make_operator(site);
     }
   }
 
   void add_node(const graph::Node& node) {
-    Layout layout = choose_layout(node);
+    Layout layout =
+        runs_channels_last(model_.graph, node) ? choose_layout(node.inputs) : Layout::row_major;
     Step step;
     step.node = &node;
     for (const int64_t input : node.inputs) step.inputs.push_back(need(input, layout, &node));
     if (layout == Layout::channels_last) {
-      ChannelsLast made = make_channels_last({model_, node, threads_}, aten_, plan_.rewritten);
-      step.bind = std::move(made.bind);
-      step.run = std::move(made.run);
+      step.bind = make_channels_last({model_, node}, plan_.rewritten);
     } else if (quantizes_for_conv(node)) {
-      step.bind = make_quantize_to_channels_last({model_, node, threads_});
+      step.bind = make_quantize_to_channels_last({model_, node});
       layout = Layout::channels_last;
     } else {
       set_row_major(node, step);
@@ -145,7 +177,6 @@ class Planner {
 
   const graph::Model& model_;
   const AtenEvaluator& aten_;
-  const int threads_;
   const kernels::u8s8::InstructionSet set_;
   std::vector<bool> exists_;
   Plan plan_;
@@ -153,9 +184,9 @@ class Planner {
 
 }  // namespace
 
-Plan make_plan(const graph::Model& model, const AtenEvaluator& aten, int threads,
+Plan make_plan(const graph::Model& model, const AtenEvaluator& aten,
                kernels::u8s8::InstructionSet set) {
-  return Planner(model, aten, threads, set).make();
+  return Planner(model, aten, set).make();
 }
 
 }  // namespace qat::runtime

@@ -5,7 +5,7 @@
 
 #include "kernels/cpu/gemm_u8s8.h"
 #include "runtime/layout.h"
-#include "runtime/views.h"
+#include "runtime/operators.h"
 
 namespace qat::runtime {
 
@@ -18,8 +18,9 @@ constexpr Layout layout_of(size_t slot) { return static_cast<Layout>(slot % 2); 
 
 struct Step {
   const graph::Node* node = nullptr;    // for messages
-  Binder bind;                          // a kernel of the fast executor, or, where there is none:
-  Operator run;                         // the reference operator
+  Binder bind;                          // what the step runs, or, where there is no kernel:
+  AtenOperator run;                     // ATen's operator
+  const Tensor* constant = nullptr;     // or a tensor of the model that is the result
   std::vector<size_t> inputs, outputs;  // slots
   std::vector<size_t> dead;             // slots that nobody reads after this step
 };
@@ -30,7 +31,7 @@ struct Plan {
 };
 
 // model must outlive the plan.
-Plan make_plan(const graph::Model& model, const AtenEvaluator& aten, int threads,
+Plan make_plan(const graph::Model& model, const AtenEvaluator& aten,
                kernels::u8s8::InstructionSet set);
 
 }  // namespace qat::runtime

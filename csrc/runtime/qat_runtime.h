@@ -67,7 +67,8 @@ QAT_API int qat_model_input_info(const qat_model* model, size_t index, int64_t b
                                  qat_tensor_info* info);
 QAT_API int qat_model_output_info(const qat_model* model, size_t index, int64_t batch,
                                   qat_tensor_info* info);
-/* "avx512_vnni", "avx2" or "portable"; all of them give the same bits. */
+/* "avx512_vnni", "avx2", "neon_i8mm", "neon_dotprod", "neon" or "portable"; all of them give the
+ * same bits. */
 QAT_API const char* qat_model_instruction_set(const qat_model* model);
 
 /* threads: of each run; 0 takes OpenMP's setting of the thread that runs. */

@@ -28,8 +28,8 @@ int64_t floating_macs(const std::string& schema, const Inputs& inputs, const Ten
 
 }  // namespace
 
-Operator make_aten(const Site& site, const graph::AtenAttributes& attributes,
-                   const AtenEvaluator& evaluator) {
+AtenOperator make_aten(const Site& site, const graph::AtenAttributes& attributes,
+                       const AtenEvaluator& evaluator) {
   if (!evaluator) {
     fail(site.node, "'" + attributes.schema +
                         "' is evaluated by ATen, which this executor was built without; run the "

@@ -89,75 +89,68 @@ struct ReferenceConv {
   ChannelScale scale;
 
   // row: index of (image, group, z, y).
-  void run_row(const ConvGeometry& g, const Tensor& input, Tensor& output, int64_t row,
-               std::vector<int32_t>& acc) const {
+  void run_row(const ConvGeometry& g, const View& input, const View& output, int64_t row,
+               int32_t* acc) const {
     const auto& [az, ay, ax] = g.axes;
     const int64_t y = row % ay.output, z = row / ay.output % az.output;
     const int64_t slice = row / (ay.output * az.output);  // image * groups + group
     const int64_t group = slice % g.groups;
     const int32_t* w = weight.data() + group * g.taps() * g.inputs * g.outputs;
     const graph::Value& value = site.input(0);
-    conv_row(g, input.data<uint8_t>() + slice * g.inputs * g.in_positions(), value.format.is_signed,
-             value.qparams.zero_point, w, z, y, acc.data());
+    conv_row(g, input.as<uint8_t>() + slice * g.inputs * g.in_positions(), value.format.is_signed,
+             value.qparams.zero_point, w, z, y, acc);
     for (int64_t k = 0; k < g.outputs; ++k) {
-      float* out = output.data<float>() + (slice * g.outputs + k) * g.out_positions() +
+      float* out = output.as<float>() + (slice * g.outputs + k) * g.out_positions() +
                    (z * ay.output + y) * ax.output;
       for (int64_t x = 0; x < ax.output; ++x) {
-        out[x] =
-            layer_value(acc[static_cast<size_t>(x * g.outputs + k)], scale, group * g.outputs + k);
+        out[x] = layer_value(acc[x * g.outputs + k], scale, group * g.outputs + k);
       }
     }
   }
-
-  Tensor operator()(const Tensor& input, MacCount& macs) const {
-    const ConvGeometry g = at_sizes(fixed, site.node, input.shape.data() + 2);
-    Sizes shape{input.shape[0], g.groups * g.outputs};
-    for (size_t i = 3 - g.rank; i < 3; ++i) shape.push_back(g.axes[i].output);
-    Tensor output = make_tensor(TensorType::float32, std::move(shape));
-    const int64_t rows = input.shape[0] * g.groups * g.axes[0].output * g.axes[1].output;
-    parallel_for(site.threads, rows, 1, [&](int64_t begin, int64_t end) {
-      std::vector<int32_t> acc(static_cast<size_t>(g.axes[2].output * g.outputs));
-      for (int64_t row = begin; row < end; ++row) run_row(g, input, output, row, acc);
-    });
-    macs.integer += g.macs(input.shape[0]);
-    return output;
-  }
 };
 
-// A linear layer is a convolution of 1x1 images whose batch is all leading axes.
-struct ReferenceLinear {
-  ReferenceConv conv;
+// The layer on fixed views.
+struct BoundConv {
+  std::shared_ptr<const ReferenceConv> conv;
+  ConvGeometry sizes;
+  int64_t rows = 0, macs = 0;
+  int64_t grain = 1;
+  const View *input, *output;
+  std::vector<int32_t> acc;  // of one row, per thread
 
-  Tensor operator()(const Tensor& input, MacCount& macs) const {
-    Sizes shape = input.shape;
-    shape.back() = conv.fixed.outputs;
-    Tensor output = make_tensor(TensorType::float32, std::move(shape));
-    const int64_t rows = input.numel() / conv.fixed.inputs;
-    parallel_for(conv.site.threads, rows, 16, [&](int64_t begin, int64_t end) {
-      std::vector<int32_t> acc(static_cast<size_t>(conv.fixed.outputs));
+  void operator()(int threads, MacCount& count) {
+    const int64_t row_size = sizes.axes[2].output * sizes.outputs;
+    acc.resize(
+        std::max(acc.size(), static_cast<size_t>(piece_count(threads, rows, grain) * row_size)));
+    parallel_for(threads, rows, grain, [&](int64_t begin, int64_t end, int64_t piece) {
       for (int64_t row = begin; row < end; ++row) {
-        conv.run_row(conv.fixed, input, output, row, acc);
+        conv->run_row(sizes, *input, *output, row, acc.data() + piece * row_size);
       }
     });
-    macs.integer += rows * conv.fixed.inputs * conv.fixed.outputs;
-    return output;
+    count.integer += macs;
   }
 };
 
 }  // namespace
 
-Operator make_conv(const Site& site, const graph::ConvAttributes& a) {
+Binder make_conv(const Site& site, const graph::ConvAttributes& a) {
   const ConvGeometry g = conv_geometry(site, a);
   const Tensor& weight = site.model.tensors.at(a.weight);
-  auto conv = std::make_shared<const ReferenceConv>(
+  const auto conv = std::make_shared<const ReferenceConv>(
       ReferenceConv{site, g, reorder(weight.data<int8_t>(), g),
                     channel_scale(site, a.multiplier, a.bias, g.groups * g.outputs)});
-  return [conv](const Inputs& inputs, int64_t, MacCount& macs) {
-    return only((*conv)(*inputs[0], macs));
+  return [conv](const Binding& at) -> Bound {
+    const Sizes& in = at.inputs[0]->shape;
+    const ConvGeometry now = at_sizes(conv->fixed, conv->site.node, in.data() + 2);
+    Sizes shape{in[0], now.groups * now.outputs};
+    for (size_t i = 3 - now.rank; i < 3; ++i) shape.push_back(now.axes[i].output);
+    check_made(conv->site.node, TensorType::float32, shape, *at.output);
+    const int64_t rows = in[0] * now.groups * now.axes[0].output * now.axes[1].output;
+    return BoundConv{conv, now, rows, now.macs(in[0]), 1, at.inputs[0], at.output, {}};
   };
 }
 
-Operator make_linear(const Site& site, const graph::LinearAttributes& a) {
+Binder make_linear(const Site& site, const graph::LinearAttributes& a) {
   if (site.input(0).shape.empty() || site.output().shape.empty()) {
     fail(site.node, "needs an input of rank 1 or more");
   }
@@ -167,11 +160,17 @@ Operator make_linear(const Site& site, const graph::LinearAttributes& a) {
   const Tensor& weight =
       node_tensor(site.model, site.node, a.weight, TensorType::int8, {g.outputs, g.inputs});
   if (g.inputs < 1) fail(site.node, "needs at least one input feature");
-  auto linear = std::make_shared<const ReferenceLinear>(
-      ReferenceLinear{{site, g, reorder(weight.data<int8_t>(), g),
-                       channel_scale(site, a.multiplier, a.bias, g.outputs)}});
-  return [linear](const Inputs& inputs, int64_t, MacCount& macs) {
-    return only((*linear)(*inputs[0], macs));
+  const auto linear = std::make_shared<const ReferenceConv>(
+      ReferenceConv{site, g, reorder(weight.data<int8_t>(), g),
+                    channel_scale(site, a.multiplier, a.bias, g.outputs)});
+  // A convolution of images of one position whose batch is all leading axes.
+  return [linear](const Binding& at) -> Bound {
+    const ConvGeometry& now = linear->fixed;
+    Sizes shape = at.inputs[0]->shape;
+    shape.back() = now.outputs;
+    check_made(linear->site.node, TensorType::float32, shape, *at.output);
+    const int64_t rows = at.inputs[0]->numel / now.inputs;
+    return BoundConv{linear, now, rows, now.macs(rows), 16, at.inputs[0], at.output, {}};
   };
 }
 

@@ -16,7 +16,10 @@ class ReferenceExecutor final : public Executor {
     check_structure(model_.graph);
     dead_ = dead_after(model_.graph);
     for (const graph::Node& node : model_.graph.nodes) {
-      operators_.push_back(make_operator({model_, node, threads_}, options.aten));
+      const Site site{model_, node};
+      const auto* aten = std::get_if<graph::AtenAttributes>(&node.attributes);
+      aten_.push_back(aten ? make_aten(site, *aten, options.aten) : nullptr);
+      operators_.push_back(aten ? nullptr : make_operator(site));
     }
   }
 
@@ -60,9 +63,30 @@ class ReferenceExecutor final : public Executor {
 
   void run_node(size_t i, int64_t batch, std::vector<Tensor>& values, MacCount& macs) const {
     const graph::Node& node = model_.graph.nodes[i];
+    if (aten_[i]) return run_aten(i, batch, values, macs);
+    std::vector<View> inputs;
+    for (const int64_t input : node.inputs) inputs.push_back(view_of(input, batch, values));
+    const auto at = static_cast<size_t>(node.outputs[0]);
+    View output = view_of(node.outputs[0], batch, values);
+    values[at] = make_tensor(output.type, output.shape);
+    output.data = values[at].bytes.data();
+    Binding binding{{}, &output, batch};
+    for (const View& input : inputs) binding.inputs.push_back(&input);
+    operators_[i](binding)(threads_, macs);
+  }
+
+  View view_of(int64_t value, int64_t batch, std::vector<Tensor>& values) const {
+    const auto at = static_cast<size_t>(value);
+    View view = runtime::view_of(model_.graph.values[at], batch, Layout::row_major);
+    view.data = values[at].bytes.data();
+    return view;
+  }
+
+  void run_aten(size_t i, int64_t batch, std::vector<Tensor>& values, MacCount& macs) const {
+    const graph::Node& node = model_.graph.nodes[i];
     Inputs inputs;
     for (const int64_t input : node.inputs) inputs.push_back(&values[static_cast<size_t>(input)]);
-    std::vector<Tensor> outputs = operators_[i](inputs, batch, macs);
+    std::vector<Tensor> outputs = aten_[i](inputs, batch, macs);
     for (size_t k = 0; k < outputs.size(); ++k) {
       const auto at = static_cast<size_t>(node.outputs[k]);
       check_output(node, model_.graph.values[at], outputs[k], batch);
@@ -73,7 +97,8 @@ class ReferenceExecutor final : public Executor {
   const graph::Model model_;
   const int threads_;
   std::vector<std::vector<int64_t>> dead_;
-  std::vector<Operator> operators_;
+  std::vector<Binder> operators_;   // empty for aten nodes
+  std::vector<AtenOperator> aten_;  // empty for the others
   mutable std::mutex mutex_;
   MacCount macs_;
 };

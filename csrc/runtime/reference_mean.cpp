@@ -10,11 +10,12 @@ namespace qat::runtime {
 namespace {
 
 template <typename Code>
-void add_codes(const Tensor& input, const Sizes& strides, std::vector<int64_t>& sums) {
-  const Code* codes = input.data<Code>();
-  Sizes index(input.shape.size(), 0);
+void add_codes(const View& input, const Sizes& strides, Sizes& index, Sizes& sums) {
+  const Code* codes = input.as<Code>();
+  std::fill(index.begin(), index.end(), 0);
+  std::fill(sums.begin(), sums.end(), 0);
   int64_t target = 0;
-  for (int64_t i = 0, n = input.numel(); i < n; ++i) {
+  for (int64_t i = 0; i < input.numel; ++i) {
     sums[static_cast<size_t>(target)] += codes[i];
     for (size_t axis = index.size(); axis-- > 0;) {
       target += strides[axis];
@@ -25,9 +26,29 @@ void add_codes(const Tensor& input, const Sizes& strides, std::vector<int64_t>& 
   }
 }
 
+struct BoundMean {
+  const View *input, *output;
+  const graph::Value& value;
+  int64_t n = 1;  // elements of a mean
+  Sizes strides;  // of the sums along the input's axes, 0 where it is reduced
+  Sizes sums, index;
+
+  void operator()(int, MacCount&) {
+    if (value.format.is_signed) {
+      add_codes<int8_t>(*input, strides, index, sums);
+    } else {
+      add_codes<uint8_t>(*input, strides, index, sums);
+    }
+    const numerics::QuantParams params = value.qparams;
+    for (size_t i = 0; i < sums.size(); ++i) {
+      output->as<float>()[i] = numerics::average(sums[i] - n * params.zero_point, params.scale, n);
+    }
+  }
+};
+
 }  // namespace
 
-Operator make_mean(const Site& site, const graph::MeanAttributes& attributes) {
+Binder make_mean(const Site& site, const graph::MeanAttributes& attributes) {
   const auto rank = static_cast<int64_t>(site.input(0).shape.size());
   for (const int64_t axis : attributes.axes) {
     if (axis < 0 || axis >= rank) {
@@ -35,29 +56,20 @@ Operator make_mean(const Site& site, const graph::MeanAttributes& attributes) {
                           std::to_string(rank));
     }
   }
-  return [site, attributes](const Inputs& inputs, int64_t, MacCount&) {
-    const Tensor& input = *inputs[0];
-    Sizes kept = input.shape, result;
-    int64_t n = 1;
+  return [site, attributes](const Binding& at) -> Bound {
+    BoundMean mean{at.inputs[0], at.output, site.input(0), 1, {}, {}, {}};
+    Sizes kept = at.inputs[0]->shape, result;
     for (size_t i = 0; i < kept.size(); ++i) {
       const bool reduced = std::count(attributes.axes.begin(), attributes.axes.end(), i) > 0;
-      if (reduced) n *= std::exchange(kept[i], 1);
+      if (reduced) mean.n *= std::exchange(kept[i], 1);
       if (!reduced || attributes.keepdim) result.push_back(kept[i]);
     }
-    Sizes strides = row_major_strides(kept);
-    for (const int64_t axis : attributes.axes) strides[static_cast<size_t>(axis)] = 0;
-    std::vector<int64_t> sums(static_cast<size_t>(product(kept)));
-    if (site.input(0).format.is_signed) {
-      add_codes<int8_t>(input, strides, sums);
-    } else {
-      add_codes<uint8_t>(input, strides, sums);
-    }
-    Tensor output = make_tensor(TensorType::float32, std::move(result));
-    const numerics::QuantParams params = site.input(0).qparams;
-    for (size_t i = 0; i < sums.size(); ++i) {
-      output.data<float>()[i] = numerics::average(sums[i] - n * params.zero_point, params.scale, n);
-    }
-    return only(std::move(output));
+    check_made(site.node, TensorType::float32, result, *at.output);
+    mean.strides = row_major_strides(kept);
+    for (const int64_t axis : attributes.axes) mean.strides[static_cast<size_t>(axis)] = 0;
+    mean.index.resize(kept.size());
+    mean.sums.resize(static_cast<size_t>(product(kept)));
+    return mean;
   };
 }
 

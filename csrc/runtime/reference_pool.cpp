@@ -63,7 +63,7 @@ int64_t sum_of_window(const Code* plane, const Pool& pool, const Window& z, cons
 
 // element(plane, z, y, x) -> one output; called for every output position of every plane.
 template <typename Code, typename Out, typename Element>
-void for_each_output(const Pool& pool, const Tensor& input, Tensor& output, int threads,
+void for_each_output(const Pool& pool, const View& input, const View& output, int threads,
                      const Element& element) {
   const int64_t planes = input.shape[0] * input.shape[1];
   const auto& axes = pool.axes;
@@ -72,8 +72,8 @@ void for_each_output(const Pool& pool, const Tensor& input, Tensor& output, int 
   parallel_for(threads, planes, kElementGrain / std::max<int64_t>(in_plane, 1),
                [&](int64_t begin, int64_t end) {
                  for (int64_t p = begin; p < end; ++p) {
-                   const Code* plane = input.data<Code>() + p * in_plane;
-                   Out* out = output.data<Out>() + p * out_plane;
+                   const Code* plane = input.as<Code>() + p * in_plane;
+                   Out* out = output.as<Out>() + p * out_plane;
                    for (int64_t z = 0; z < axes[0].output; ++z) {
                      for (int64_t y = 0; y < axes[1].output; ++y) {
                        for (int64_t x = 0; x < axes[2].output; ++x) {
@@ -86,52 +86,54 @@ void for_each_output(const Pool& pool, const Tensor& input, Tensor& output, int 
                });
 }
 
-Tensor pool_output_tensor(const Pool& pool, const Tensor& input, TensorType type) {
-  Sizes shape(input.shape.begin(), input.shape.begin() + 2);
+// The pool at the sizes of the input; fails if its output is not the graph's.
+Pool at_input(const Site& site, const Pool& fixed, TensorType type, const Binding& at) {
+  const Sizes& input = at.inputs[0]->shape;
+  const Pool pool = at_sizes(fixed, site.node, input.data() + 2);
+  Sizes shape(input.begin(), input.begin() + 2);
   for (size_t i = kMaxSpatial - pool.rank; i < kMaxSpatial; ++i) {
     shape.push_back(pool.axes[i].output);
   }
-  return make_tensor(type, std::move(shape));
+  check_made(site.node, type, shape, *at.output);
+  return pool;
 }
 
 template <typename Code>
-Operator max_pool_operator(const Site& site, const Pool& fixed) {
-  return [site, fixed](const Inputs& inputs, int64_t, MacCount&) {
-    const Tensor& input = *inputs[0];
-    const Pool pool = at_sizes(fixed, site.node, input.shape.data() + 2);
-    Tensor output = pool_output_tensor(pool, input, input.type);
+Binder max_pool_binder(const Site& site, const Pool& fixed) {
+  return [site, fixed](const Binding& at) -> Bound {
+    const Pool pool = at_input(site, fixed, at.inputs[0]->type, at);
     const auto lowest = static_cast<Code>(site.input(0).format.quant_min());
-    for_each_output<Code, Code>(
-        pool, input, output, site.threads,
-        [&](const Code* plane, const Window& z, const Window& y, const Window& x) {
-          return max_of_window(plane, pool, z, y, x, lowest);
-        });
-    return only(std::move(output));
+    return [pool, lowest, input = at.inputs[0], output = at.output](int threads, MacCount&) {
+      for_each_output<Code, Code>(
+          pool, *input, *output, threads,
+          [&](const Code* plane, const Window& z, const Window& y, const Window& x) {
+            return max_of_window(plane, pool, z, y, x, lowest);
+          });
+    };
   };
 }
 
 template <typename Code>
-Operator average_pool_operator(const Site& site, const Pool& fixed) {
-  return [site, fixed](const Inputs& inputs, int64_t, MacCount&) {
-    const Tensor& input = *inputs[0];
-    const Pool pool = at_sizes(fixed, site.node, input.shape.data() + 2);
-    Tensor output = pool_output_tensor(pool, input, TensorType::float32);
+Binder average_pool_binder(const Site& site, const Pool& fixed) {
+  return [site, fixed](const Binding& at) -> Bound {
+    const Pool pool = at_input(site, fixed, TensorType::float32, at);
     const numerics::QuantParams params = site.input(0).qparams;
-    for_each_output<Code, float>(
-        pool, input, output, site.threads,
-        [&](const Code* plane, const Window& z, const Window& y, const Window& x) {
-          const int64_t count = z.size() * y.size() * x.size();
-          if (count == 0) return 0.0f;  // ATen's result for a window of padding alone
-          const int64_t sum = sum_of_window(plane, pool, z, y, x) - count * params.zero_point;
-          return numerics::average(sum, params.scale, pool.divisor(z, y, x));
-        });
-    return only(std::move(output));
+    return [pool, params, input = at.inputs[0], output = at.output](int threads, MacCount&) {
+      for_each_output<Code, float>(
+          pool, *input, *output, threads,
+          [&](const Code* plane, const Window& z, const Window& y, const Window& x) {
+            const int64_t count = z.size() * y.size() * x.size();
+            if (count == 0) return 0.0f;  // ATen's result for a window of padding alone
+            const int64_t sum = sum_of_window(plane, pool, z, y, x) - count * params.zero_point;
+            return numerics::average(sum, params.scale, pool.divisor(z, y, x));
+          });
+    };
   };
 }
 
-Operator average_operator(const Site& site, const Pool& pool) {
-  if (site.input(0).format.is_signed) return average_pool_operator<int8_t>(site, pool);
-  return average_pool_operator<uint8_t>(site, pool);
+Binder average_binder(const Site& site, const Pool& pool) {
+  if (site.input(0).format.is_signed) return average_pool_binder<int8_t>(site, pool);
+  return average_pool_binder<uint8_t>(site, pool);
 }
 
 }  // namespace
@@ -176,19 +178,19 @@ Pool at_sizes(Pool pool, const graph::Node& node, const int64_t* spatial) {
   return pool;
 }
 
-Operator make_max_pool(const Site& site, const graph::MaxPoolAttributes& attributes) {
+Binder make_max_pool(const Site& site, const graph::MaxPoolAttributes& attributes) {
   const Pool pool = pool_of(site, attributes);
-  if (site.input(0).format.is_signed) return max_pool_operator<int8_t>(site, pool);
-  return max_pool_operator<uint8_t>(site, pool);
+  if (site.input(0).format.is_signed) return max_pool_binder<int8_t>(site, pool);
+  return max_pool_binder<uint8_t>(site, pool);
 }
 
-Operator make_avg_pool(const Site& site, const graph::AvgPoolAttributes& attributes) {
-  return average_operator(site, pool_of(site, attributes));
+Binder make_avg_pool(const Site& site, const graph::AvgPoolAttributes& attributes) {
+  return average_binder(site, pool_of(site, attributes));
 }
 
-Operator make_adaptive_avg_pool(const Site& site,
-                                const graph::AdaptiveAvgPoolAttributes& attributes) {
-  return average_operator(site, pool_of(site, attributes));
+Binder make_adaptive_avg_pool(const Site& site,
+                              const graph::AdaptiveAvgPoolAttributes& attributes) {
+  return average_binder(site, pool_of(site, attributes));
 }
 
 }  // namespace qat::runtime

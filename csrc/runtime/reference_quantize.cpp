@@ -1,8 +1,7 @@
 // Rules 2, 3 and 11: between floats and codes, and tables of codes.
 
-#include <cstring>
-
 #include "numerics/quantize.h"
+#include "runtime/code_table.h"
 #include "runtime/operators.h"
 #include "runtime/parallel.h"
 #include "runtime/quantize_ranges.h"
@@ -47,70 +46,53 @@ void lookup_range(const uint8_t* codes, const Entry* by_byte, Entry* out, int64_
   for (int64_t i = 0; i < n; ++i) out[i] = by_byte[codes[i]];
 }
 
-// The table indexed by the stored byte of a code instead of code - quant_min.
 template <typename Entry>
-std::vector<Entry> indexed_by_byte(const Entry* table, numerics::IntFormat format) {
-  std::vector<Entry> result(256);
-  for (int32_t code = format.quant_min(); code <= format.quant_max(); ++code) {
-    result[static_cast<uint8_t>(code)] = table[code - format.quant_min()];
-  }
-  return result;
-}
-
-template <typename Entry>
-Operator lookup_operator(const Tensor& table, const graph::Value& from, TensorType to,
-                         int threads) {
-  return [by_byte = indexed_by_byte(table.data<Entry>(), from.format), to, threads](
-             const Inputs& inputs, int64_t, MacCount&) {
-    Tensor output = make_tensor(to, inputs[0]->shape);
-    const uint8_t* codes = inputs[0]->data<uint8_t>();
-    Entry* out = output.data<Entry>();
-    parallel_for(threads, output.numel(), kElementGrain, [&](int64_t begin, int64_t end) {
-      lookup_range(codes + begin, by_byte.data(), out + begin, end - begin);
-    });
-    return only(std::move(output));
+Binder lookup_binder(const Site& site, const Tensor& table, TensorType to) {
+  return [site, by_byte = indexed_by_byte(table.data<Entry>(), site.input(0).format),
+          to](const Binding& at) -> Bound {
+    check_made(site.node, to, at.inputs[0]->shape, *at.output);
+    return [by_byte, input = at.inputs[0], output = at.output](int threads, MacCount&) {
+      parallel_for(threads, output->numel, kElementGrain, [&](int64_t begin, int64_t end) {
+        lookup_range(input->as<uint8_t>() + begin, by_byte.data(), output->as<Entry>() + begin,
+                     end - begin);
+      });
+    };
   };
 }
 
 }  // namespace
 
-Tensor quantize_tensor(const Tensor& input, const graph::Value& value, int threads) {
-  Tensor output = make_tensor(storage_type(value), input.shape);
-  const float* x = input.data<float>();
-  uint8_t* codes = output.data<uint8_t>();
-  parallel_for(threads, output.numel(), kElementGrain, [&](int64_t begin, int64_t end) {
-    quantize_range(x + begin, codes + begin, end - begin, value.qparams, value.format);
-  });
-  return output;
-}
-
-Operator make_quantize(const Site& site) {
-  return [site](const Inputs& inputs, int64_t, MacCount&) {
-    return only(quantize_tensor(*inputs[0], site.output(), site.threads));
+Binder make_quantize(const Site& site) {
+  return [site](const Binding& at) -> Bound {
+    const graph::Value& value = site.output();
+    check_made(site.node, storage_type(value), at.inputs[0]->shape, *at.output);
+    return [&value, from = at.inputs[0], to = at.output](int threads, MacCount&) {
+      parallel_for(threads, to->numel, kElementGrain, [&](int64_t begin, int64_t end) {
+        quantize_range(from->as<float>() + begin, to->as<uint8_t>() + begin, end - begin,
+                       value.qparams, value.format);
+      });
+    };
   };
 }
 
-Operator make_dequantize(const Site& site) {
-  return [site](const Inputs& inputs, int64_t, MacCount&) {
-    Tensor output = make_tensor(TensorType::float32, inputs[0]->shape);
-    const graph::Value& value = site.input(0);
-    const uint8_t* codes = inputs[0]->data<uint8_t>();
-    float* x = output.data<float>();
-    parallel_for(site.threads, output.numel(), kElementGrain, [&](int64_t begin, int64_t end) {
-      dequantize_range(codes + begin, x + begin, end - begin, value.qparams,
-                       value.format.is_signed);
-    });
-    return only(std::move(output));
+Binder make_dequantize(const Site& site) {
+  return [site](const Binding& at) -> Bound {
+    check_made(site.node, TensorType::float32, at.inputs[0]->shape, *at.output);
+    return [&value = site.input(0), from = at.inputs[0], to = at.output](int threads, MacCount&) {
+      parallel_for(threads, to->numel, kElementGrain, [&](int64_t begin, int64_t end) {
+        dequantize_range(from->as<uint8_t>() + begin, to->as<float>() + begin, end - begin,
+                         value.qparams, value.format.is_signed);
+      });
+    };
   };
 }
 
-Operator make_lookup(const Site& site, const graph::LookupAttributes& attributes) {
-  const graph::Value& from = site.input(0);
+Binder make_lookup(const Site& site, const graph::LookupAttributes& attributes) {
   const TensorType to = storage_type(site.output());
-  const Tensor& table =
-      node_tensor(site.model, site.node, attributes.table, to, {int64_t{1} << from.format.bits});
-  if (to == TensorType::float32) return lookup_operator<float>(table, from, to, site.threads);
-  return lookup_operator<uint8_t>(table, from, to, site.threads);
+  const Tensor& table = node_tensor(site.model, site.node, attributes.table, to,
+                                    {int64_t{1} << site.input(0).format.bits});
+  if (to == TensorType::float32) return lookup_binder<float>(site, table, to);
+  return lookup_binder<uint8_t>(site, table, to);
 }
 
 }  // namespace qat::runtime

@@ -125,9 +125,8 @@ bool passes_self_test(InstructionSet set) {
 
 InstructionSet trusted_instruction_set() {
   static const InstructionSet chosen = [] {
-    for (const InstructionSet set :
-         {InstructionSet::avx512_vnni, InstructionSet::avx2, InstructionSet::portable}) {
-      if (kernels::u8s8::is_supported(set) && passes_self_test(set)) return set;
+    for (const InstructionSet set : kernels::u8s8::instruction_sets()) {
+      if (passes_self_test(set)) return set;
     }
     throw Error(
         "self-test: no kernel gives the bits of the reference executor on this machine; "

@@ -3,6 +3,8 @@
 #include <optional>
 
 #include "error.h"
+#include "runtime/parallel.h"
+#include "runtime/quantize_ranges.h"
 
 namespace qat::runtime {
 namespace {
@@ -111,7 +113,12 @@ int64_t check_inputs(const graph::Graph& graph, const std::vector<Tensor>& input
 
 Tensor bind_input(const graph::Value& value, const Tensor& input, int threads) {
   if (value.type != graph::ElementType::codes) return input;
-  return quantize_tensor(input, value, threads);
+  Tensor codes = make_tensor(storage_type(value), input.shape);
+  parallel_for(threads, codes.numel(), kElementGrain, [&](int64_t begin, int64_t end) {
+    quantize_range(input.data<float>() + begin, codes.data<uint8_t>() + begin, end - begin,
+                   value.qparams, value.format);
+  });
+  return codes;
 }
 
 void check_output(const graph::Node& node, const graph::Value& value, const Tensor& made,

@@ -4,12 +4,14 @@
 #include <functional>
 #include <vector>
 
-#include "runtime/operators.h"
+#include "runtime/executor.h"
+#include "runtime/layout.h"
+#include "runtime/tensors.h"
 
 namespace qat::runtime {
 
-// Type and shape are fixed when a context is made; `data` may change between calls (inputs of the
-// graph) and is read when an operator runs.
+// Type and shape are fixed when an operator is bound; `data` may change between calls (inputs of
+// the graph) and is read when the operator runs.
 struct View {
   TensorType type = TensorType::float32;
   Sizes shape;
@@ -23,11 +25,23 @@ struct View {
   }
 };
 
-// Fails unless an operator makes the shape that the graph says.
-void check_made(const graph::Node& node, const Sizes& made, const View& output);
+// A value of the graph at a batch size, without memory; fails on a size that no tensor can have.
+View view_of(const graph::Value& value, int64_t batch, Layout layout);
 
-// One node on fixed views: everything that depends on sizes alone has been computed.
+// Fails unless an operator makes what the graph says.
+void check_made(const graph::Node& node, const Sizes& made, const View& output);
+void check_made(const graph::Node& node, TensorType type, const Sizes& made, const View& output);
+
+// The views of one node.
+struct Binding {
+  std::vector<const View*> inputs;
+  const View* output = nullptr;
+  int64_t batch = 1;
+};
+
+// One node on fixed views: everything that depends on sizes alone has been computed and every
+// buffer that it needs exists, so that a second run with as many threads allocates nothing.
 using Bound = std::function<void(int threads, MacCount& macs)>;
-using Binder = std::function<Bound(const std::vector<const View*>& inputs, const View& output)>;
+using Binder = std::function<Bound(const Binding& at)>;
 
 }  // namespace qat::runtime

@@ -1,16 +1,11 @@
 #include "train/adversarial.h"
 
 #include <ATen/TensorOperators.h>
-#include <ATen/core/grad_mode.h>
-#include <ATen/ops/clamp.h>
 #include <ATen/ops/full.h>
-#include <ATen/ops/maximum.h>
-#include <ATen/ops/minimum.h>
-#include <ATen/ops/rand.h>
-#include <torch/csrc/autograd/autograd.h>
 
 #include <utility>
 
+#include "objectives/attack.h"
 #include "train/loss.h"
 
 namespace qat::train {
@@ -18,14 +13,6 @@ namespace {
 
 // Other numbers than those of the augmentation of the same batch.
 constexpr uint64_t kAttackStream = 0x61747461636b;
-
-at::Tensor ascent_direction(const Forward& forward, const at::Tensor& inputs,
-                            const at::Tensor& targets) {
-  const at::AutoGradMode with_gradients(true);
-  const at::Tensor x = inputs.detach().requires_grad_();
-  const at::Tensor loss = classification_loss(forward(x).to(at::kFloat), targets, 0.0);
-  return torch::autograd::grad({loss}, {x})[0].sign();
-}
 
 }  // namespace
 
@@ -44,29 +31,19 @@ InputBounds input_bounds(const DataSet& data) {
   return {normalise(inputs.amin(axes, true)), normalise(inputs.amax(axes, true)), unit};
 }
 
-at::Tensor perturb(const Forward& forward, const Batch& batch, const AttackSpec& spec,
-                   const InputBounds& bounds, at::Generator generator) {
-  const at::NoGradGuard no_grad;
-  const at::Tensor& clean = batch.inputs;
-  const at::Tensor radius = bounds.unit * spec.epsilon;
-  // An input beyond what training data can be moves inwards only, and no further than the radius.
-  const at::Tensor low = at::minimum(clean, at::maximum(clean - radius, bounds.low));
-  const at::Tensor high = at::maximum(clean, at::minimum(clean + radius, bounds.high));
-  at::Tensor x = clean;
-  if (spec.random_start) {
-    const at::Tensor noise = at::rand(clean.sizes(), std::move(generator), clean.options());
-    x = at::clamp(clean + radius * (noise * 2 - 1), low, high);
-  }
-  for (int64_t step = 0; step < spec.steps; ++step) {
-    const at::Tensor direction = ascent_direction(forward, x, batch.targets);
-    x = at::clamp(x + direction * (bounds.unit * spec.step), low, high);
-  }
-  return x;
-}
-
 at::Tensor Attack::operator()(const Forward& forward, const Batch& batch, int64_t epoch,
                               int64_t index) const {
-  return perturb(forward, batch, spec, bounds, random_stream(seed ^ kAttackStream, epoch, index));
+  const auto loss_of = [&](const at::Tensor& inputs) {
+    return classification_loss(forward(inputs).to(at::kFloat), batch.targets, 0.0);
+  };
+  return pgd(loss_of, batch.inputs,
+             {.epsilon = bounds.unit * spec.epsilon,
+              .step = bounds.unit * spec.step,
+              .low = bounds.low,
+              .high = bounds.high,
+              .steps = spec.steps,
+              .random_start = spec.random_start,
+              .generator = random_stream(seed ^ kAttackStream, epoch, index)});
 }
 
 AttackedBatches::AttackedBatches(BatchSource& clean, Forward forward, Attack attack)

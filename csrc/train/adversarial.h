@@ -18,11 +18,6 @@ struct InputBounds {
 // channel.
 InputBounds input_bounds(const DataSet& data);
 
-// The attacked inputs: none further than epsilon from its own and all within the bounds. `forward`
-// is differentiated with respect to its input alone; its mode is the caller's affair.
-at::Tensor perturb(const Forward& forward, const Batch& batch, const AttackSpec& spec,
-                   const InputBounds& bounds, at::Generator generator);
-
 // The attack of a phase or an evaluation. What it draws is a function of seed, epoch and index.
 struct Attack {
   AttackSpec spec;

@@ -5,10 +5,10 @@
 
 #include <algorithm>
 #include <filesystem>
-#include <map>
 
 #include "nearest.h"
 #include "qat.h"
+#include "train/float_file.h"
 #include "train/quantization_step.h"
 #include "train/run_folder.h"
 #include "train/yaml_tree.h"
@@ -63,28 +63,12 @@ std::string sizes_text(at::IntArrayRef sizes) {
   return text + "]";
 }
 
-void require_fit(const Session& session, const TensorFile& file, const std::string& path,
-                 const NamedTensors& wanted) {
-  const std::map<std::string, at::Tensor> there(file.tensors.begin(), file.tensors.end());
-  for (const auto& [name, tensor] : wanted) {
-    const auto found = there.find(name);
-    if (found != there.end() && found->second.sizes() == tensor.sizes()) continue;
-    fail(session.job.distill->place,
-         "distill.teacher: " + path + " does not fit samples of " + sizes_text(session.data.shape) +
-             " in " + std::to_string(session.data.classes) + " classes: its tensor '" + name +
-             "' " +
-             (found == there.end() ? "is missing" : "is " + sizes_text(found->second.sizes())) +
-             ", the data of this job need " + sizes_text(tensor.sizes()));
-  }
-}
-
 NetworkPtr make_teacher(const Session& session, const std::string& float_model) {
   const RandomStateKeeper keeper;
   const TeacherSource source = source_of(session, float_model);
-  const TensorFile file = load_tensors(source.weights);
   const NetworkPtr network = make_network(source.model, session.data.shape, session.data.classes);
-  require_fit(session, file, source.weights, tensors_of(*network));
-  copy_values(file.tensors, tensors_of(*network), source.weights);
+  const FloatFile file{source.weights, "distill.teacher", session.job.distill->place};
+  copy_values(load_float_file(file, *network, session.data), tensors_of(*network), file.path);
   network->eval();
   return network;
 }

@@ -136,6 +136,7 @@ struct Job {
   int64_t seed = 1;
   int64_t threads = 0;  // 0: as many as torch takes by itself
   std::string weights;  // a trained float model to start from; empty: the float phase trains one
+  std::string weights_place;  // of that key
   ModelSpec model;
   DataSpec data;
   PhaseSpec floating;

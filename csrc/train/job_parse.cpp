@@ -61,6 +61,7 @@ Job parse_tree(const Node& root, const std::string& default_name) {
   job.threads = fields.integer("threads", job.threads, 0, 1024);
   if (fields.find("weights")) {
     job.weights = std::filesystem::absolute(fields.word("weights", "")).lexically_normal().string();
+    job.weights_place = fields.find("weights")->place.text();
   }
   job.model = parse_model(fields.require("model", "a map with the model's name"));
   job.data = parse_data(fields.require("data", "a map with the data's name"));

@@ -5,6 +5,7 @@
 
 #include <utility>
 
+#include "objectives/distillation.h"
 #include "train/autocast.h"
 #include "train/loss.h"
 
@@ -58,11 +59,12 @@ ModelOutputs half(const ModelOutputs& all, int64_t which) {
 
 at::Tensor loss_of(const ObjectiveParts& parts, const ModelOutputs& student,
                    const ModelOutputs& teacher, const at::Tensor& targets) {
-  at::Tensor loss = classification_loss(student.logits, targets, parts.phase.label_smoothing);
-  if (!parts.distill) return loss;
+  const double smoothing = parts.phase.label_smoothing;
+  if (!parts.distill) return classification_loss(student.logits, targets, smoothing);
   const DistillSpec& spec = *parts.distill;
-  loss = loss * (1 - spec.weight) +
-         soft_target_loss(student.logits, teacher.logits, spec.temperature) * spec.weight;
+  at::Tensor loss = distillation_loss(
+      student.logits, teacher.logits, targets,
+      {.temperature = spec.temperature, .weight = spec.weight, .label_smoothing = smoothing});
   for (size_t i = 0; i < spec.features.size(); ++i) {
     loss = loss + feature_loss(student.features[i].to(at::kFloat), teacher.features[i]) *
                       spec.features[i].weight;

@@ -5,14 +5,12 @@
 
 #include <memory>
 #include <string>
-#include <utility>
 #include <vector>
 
+#include "named_tensors.h"
 #include "train/job.h"
 
 namespace qat::train {
-
-using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 
 class Optimizer {
  public:

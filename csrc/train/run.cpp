@@ -4,10 +4,12 @@
 
 #include <cstdio>
 #include <filesystem>
+#include <utility>
 
 #include "train/calibration.h"
 #include "train/distill.h"
 #include "train/finish.h"
+#include "train/float_file.h"
 #include "train/quantization_step.h"
 #include "train/stop_signal.h"
 #include "train/training_state.h"
@@ -23,6 +25,7 @@ class Runner {
         state_(resumed ? *resumed : TrainingState{}),
         log_(folder.path, state_.log) {
     log_.console.line((resumed ? "resuming " : "run folder ") + folder_.path);
+    if (!resumed && !job.weights.empty()) initial_ = load_weights();
     if (job.distill && job.qat.epochs > 0) check_distillation(session_);
     if (!resumed) return;
     copy_values(state_.model, tensors_of(*session_.network), folder_.latest());
@@ -122,9 +125,16 @@ class Runner {
     if (stop_requested()) throw Stopped{stop_requested()};
   }
 
+  NamedTensors load_weights() const {
+    const Job& job = session_.job;
+    return load_float_file({job.weights, "weights", job.weights_place}, *session_.network,
+                           session_.data);
+  }
+
   void load_float() {
     const std::string& path = session_.job.weights;
-    copy_values(load_tensors(path).tensors, tensors_of(*session_.network), path);
+    if (initial_.empty()) initial_ = load_weights();
+    copy_values(std::exchange(initial_, {}), tensors_of(*session_.network), path);
     save_tensors(folder_.float_model(), tensors_of(*session_.network), {{"format", "pt"}});
     log_.console.line("float: starting from " + path);
     enter(Stage::quantize);
@@ -190,6 +200,7 @@ class Runner {
   const RunFolder& folder_;
   Session session_;
   TrainingState state_;
+  NamedTensors initial_;  // of job.weights, until the float phase is over
   RunLog log_;
   std::shared_ptr<PreparedModel> prepared_;
 };

@@ -1,16 +1,13 @@
 #pragma once
 // Named tensors to and from safetensors files.
 
-#include <ATen/core/Tensor.h>
-
 #include <map>
 #include <string>
-#include <utility>
-#include <vector>
+
+#include "named_tensors.h"
 
 namespace qat::train {
 
-using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 using Metadata = std::map<std::string, std::string>;
 
 struct TensorFile {

@@ -1,6 +1,7 @@
 """The compiled module, csrc/bindings."""
 
 import enum
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -77,6 +78,29 @@ class VerifyReport:
     def differing_parameters(self) -> int: ...
     @property
     def first_difference(self) -> str: ...
+
+class AttackOptions:
+    epsilon: torch.Tensor
+    step: torch.Tensor
+    low: torch.Tensor
+    high: torch.Tensor
+    steps: int
+    random_start: bool
+    generator: torch.Generator | None
+    def __init__(self) -> None: ...
+
+def pgd(
+    loss_of: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor, options: AttackOptions
+) -> torch.Tensor: ...
+def distillation_loss(
+    student_logits: torch.Tensor,
+    teacher_logits: torch.Tensor,
+    targets: torch.Tensor,
+    temperature: float,
+    weight: float,
+    label_smoothing: float,
+) -> torch.Tensor: ...
+def feature_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor: ...
 
 class AdaroundOptions:
     iterations: int

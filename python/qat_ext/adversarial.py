@@ -19,18 +19,6 @@ from qat_ext._access import modes_restored
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 
-def _positive(name: str, value: float | Tensor) -> None:
-    if not bool((torch.as_tensor(value) > 0).all()):
-        raise _C.Error(f"attack: {name}: expected above 0, got {value}")
-
-
-def _direction(model: nn.Module, inputs: Tensor, targets: Tensor, loss: Loss) -> Tensor:
-    with torch.enable_grad():
-        x = inputs.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(loss(model(x), targets), x)
-    return gradient.sign()
-
-
 def fgsm(
     model: nn.Module,
     inputs: Tensor,
@@ -113,21 +101,16 @@ def pgd(
     >>> qat_ext.pgd(model, torch.tensor([[0.5, 0.9]]), torch.tensor([0]), 0.25)
     tensor([[0.2500, 1.0000]])
     """
-    _positive("epsilon", epsilon)
-    if steps < 1:
-        raise _C.Error(f"attack: steps: expected 1 or more, got {steps}")
-    length = 2.5 * epsilon / steps if step is None else step
-    _positive("step", length)
-    clean = inputs.detach()
-    # An input outside of the interval moves inwards only, and no further than epsilon.
-    least = torch.minimum(clean, torch.maximum(clean - epsilon, torch.as_tensor(low).to(clean)))
-    most = torch.maximum(clean, torch.minimum(clean + epsilon, torch.as_tensor(high).to(clean)))
-    x = clean
-    if random_start:
-        noise = torch.rand(clean.shape, generator=generator, dtype=clean.dtype, device=clean.device)
-        x = torch.clamp(clean + epsilon * (2 * noise - 1), least, most)
+
+    def number(value: float | Tensor) -> Tensor:
+        return torch.as_tensor(value, dtype=inputs.dtype, device=inputs.device)
+
+    options = _C.AttackOptions()
+    options.epsilon, options.low, options.high = number(epsilon), number(low), number(high)
+    if step is not None:
+        options.step = number(step)
+    options.steps, options.random_start = steps, random_start
+    options.generator = generator
     with modes_restored(model):
         model.eval()
-        for _ in range(steps):
-            x = torch.clamp(x + length * _direction(model, x, targets, loss), least, most)
-    return x
+        return _C.pgd(lambda x: loss(model(x), targets), inputs, options)

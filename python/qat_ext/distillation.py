@@ -4,28 +4,10 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from typing import cast
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from qat_ext import _C
 from qat_ext.prepare import _checked
-
-#: Least mean square that feature_loss divides by.
-_SMALLEST = 1e-12
-
-
-def _require_logits(student: Tensor, teacher: Tensor, targets: Tensor) -> None:
-    if student.dim() != 2 or student.shape != teacher.shape:
-        raise _C.Error(
-            "distillation_loss: teacher_logits: expected the shape of student_logits, [B, K], got "
-            f"{list(teacher.shape)} beside {list(student.shape)}"
-        )
-    if targets.shape != student.shape[:1] or targets.dtype != torch.int64:
-        raise _C.Error(
-            f"distillation_loss: targets: expected int64[{student.shape[0]}], got "
-            f"{targets.dtype} of shape {list(targets.shape)}"
-        )
 
 
 def distillation_loss(
@@ -59,18 +41,9 @@ def distillation_loss(
     >>> f"{loss:.3f}"  # 0.5 * log(2) + 0.5 * 16 * KL([0.982, 0.018] || [0.5, 0.5])
     '5.171'
     """
-    if not temperature > 0:
-        raise _C.Error(f"distillation_loss: temperature: expected above 0, got {temperature}")
-    if not 0 <= weight <= 1:
-        raise _C.Error(f"distillation_loss: weight: expected 0 to 1, got {weight}")
-    _require_logits(student_logits, teacher_logits, targets)
-    hard = functional.cross_entropy(student_logits, targets, label_smoothing=label_smoothing)
-    soft = functional.kl_div(
-        functional.log_softmax(student_logits / temperature, 1),
-        functional.softmax(teacher_logits.detach() / temperature, 1),
-        reduction="batchmean",
+    return _C.distillation_loss(
+        student_logits, teacher_logits, targets, temperature, weight, label_smoothing
     )
-    return (1 - weight) * hard + weight * temperature**2 * soft
 
 
 def feature_loss(student: Tensor, teacher: Tensor) -> Tensor:
@@ -90,13 +63,7 @@ def feature_loss(student: Tensor, teacher: Tensor) -> Tensor:
     >>> float(qat_ext.feature_loss(torch.zeros(2, 3), torch.ones(2, 3)))
     1.0
     """
-    if student.shape != teacher.shape:
-        raise _C.Error(
-            f"feature_loss: teacher: expected the student's shape {list(student.shape)}, got "
-            f"{list(teacher.shape)}"
-        )
-    wanted = teacher.detach()
-    return (student - wanted).square().mean() / wanted.square().mean().clamp_min(_SMALLEST)
+    return _C.feature_loss(student, teacher)
 
 
 @contextlib.contextmanager

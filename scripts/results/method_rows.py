@@ -29,14 +29,17 @@ class Budget:
     freeze_ranges: float = 0.8
     limit: int = 0  # rows of each split; 0: all
 
-    def overrides(self) -> list[str]:
+    def overrides(self, command: Command = "train") -> list[str]:
         """The same as keys of a job."""
-        return [
-            f"float.epochs={self.float_epochs}",
+        training = [
             f"qat.epochs={self.qat_epochs}",
             f"qat.optimizer={{lr: {self.lr}, weight_decay: {self.weight_decay:.6f}, "
             f"momentum: {self.momentum}}}",
             "qat.schedule={name: cosine}",
+        ]
+        return [
+            f"float.epochs={self.float_epochs}",
+            *([] if command == "calibrate" else training),
             f"data.batch={self.batch}",
             f"data.limit={self.limit}",
             f"data.augment={{flip: {str(self.flip).lower()}, shift: {self.shift}}}",

@@ -49,7 +49,7 @@ def qat_command() -> str:
 
 def overrides(row: Row, seed: int, place: Place) -> list[str]:
     """The keys that make the base job this row's."""
-    keys = [f"name={row.name}", f"seed={seed}", *place.budget.overrides()]
+    keys = [f"name={row.name}", f"seed={seed}", *place.budget.overrides(row.command)]
     if row.shares_float:
         keys.append(f"weights={place.float_model(row, seed)}")
     if row.teacher:

@@ -117,6 +117,25 @@ class Decoder(nn.Module):
         return self.last(y + F.interpolate(self.coarse(y), scale_factor=2, mode="nearest"))
 
 
+class Branches(nn.Module):
+    """An Inception's: branches of different ranges that meet, one of them pooled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = conv_bn(3, 8, stride=2)
+        self.narrow = conv_bn(8, 6, 1)
+        self.wide = nn.Sequential(conv_bn(8, 4, 1), conv_bn(4, 8, 3))
+        self.pooled = conv_bn(8, 5, 1)
+        self.last = conv_bn(27, 12)
+        self.head = nn.Linear(12, 6)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.stem(x)
+        pooled = self.pooled(F.avg_pool2d(x, 3, 1, 1))
+        y = torch.cat([self.narrow(x), self.wide(x), pooled, F.max_pool2d(x, 3, 1, 1)], 1)
+        return self.head(self.last(y).mean((2, 3)))
+
+
 def perceptron() -> Made:
     model = nn.Sequential(nn.Linear(12, 32), nn.ReLU(), nn.Linear(32, 16), nn.Tanh(),
                           nn.Linear(16, 16, bias=False), nn.SiLU(), nn.Linear(16, 4))  # fmt: skip
@@ -128,6 +147,7 @@ SMALL: dict[str, Callable[[], Made]] = {
     "residual": lambda: (Residual(), torch.randn(4, 3, 16, 16)),
     "inverted": lambda: (Inverted(), torch.randn(4, 3, 16, 16)),
     "dense": lambda: (Dense(), torch.randn(4, 3, 8, 8)),
+    "branches": lambda: (Branches(), torch.randn(4, 3, 16, 16)),
     "mixed": lambda: (Mixed(), torch.randn(4, 3, 16, 16)),
     "decoder": lambda: (Decoder(), torch.randn(3, 3, 8, 12)),
 }

@@ -115,9 +115,9 @@ def test_training_on_attacked_inputs_keeps_the_models_equal() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"epsilon": 0.0}, "attack: epsilon: expected above 0, got 0.0"),
+        ({"epsilon": 0.0}, "attack: epsilon: expected above 0, got 0"),
         ({"epsilon": 0.1, "steps": 0}, "attack: steps: expected 1 or more, got 0"),
-        ({"epsilon": 0.1, "step": -1.0}, "attack: step: expected above 0, got -1.0"),
+        ({"epsilon": 0.1, "step": -1.0}, "attack: step: expected above 0, got -1"),
     ],
 )
 def test_wrong_numbers_are_named(options: dict[str, float], message: str) -> None:

@@ -41,7 +41,7 @@ def test_no_gradient_reaches_the_teacher() -> None:
 @pytest.mark.parametrize(
     ("arguments", "options", "message"),
     [
-        ((2, 3, 2), {"temperature": 0.0}, "temperature: expected above 0, got 0.0"),
+        ((2, 3, 2), {"temperature": 0.0}, "temperature: expected above 0, got 0"),
         ((2, 3, 2), {"weight": 1.5}, "weight: expected 0 to 1, got 1.5"),
         (
             (2, 4, 2),
@@ -49,7 +49,7 @@ def test_no_gradient_reaches_the_teacher() -> None:
             "teacher_logits: expected the shape of student_logits, [B, K], got [2, 4] beside "
             "[2, 3]",
         ),
-        ((2, 3, 1), {}, "targets: expected int64[2], got torch.int64 of shape [1]"),
+        ((2, 3, 1), {}, "targets: expected int64[2], got Long of shape [1]"),
     ],
 )
 def test_wrong_arguments_are_named(

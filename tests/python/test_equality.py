@@ -20,7 +20,7 @@ RECIPES = {
 # Per model a pattern that some of its layers match.
 RULED = {
     "perceptron": "2*", "residual": "left*", "inverted": "depthwise*", "dense": "convs.1*",
-    "mixed": "mlp*", "decoder": "up*",
+    "branches": "wide*", "mixed": "mlp*", "decoder": "up*",
 }  # fmt: skip
 
 

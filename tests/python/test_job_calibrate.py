@@ -170,6 +170,19 @@ def test_what_cannot_be_calibrated(plain: Path, tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize("override", ["qat.epochs=1", "qat={epochs: 1}"])
+def test_calibration_does_not_train(plain: Path, tmp_path: Path, override: str) -> None:
+    result = qat("calibrate", "r", f"run={tmp_path / 'c'}", override, cwd=plain)
+    key = override.partition("=")[0]
+    fails(
+        result,
+        2,
+        f"command line: {override}: error: {key}: 'qat calibrate' does not train; leave the key "
+        "out, or use 'qat train'",
+    )
+    assert not (tmp_path / "c").exists()
+
+
 UNROUNDABLE = {
     "recipe={weights: {bits: 4, method: dorefa}}": "recipe.weights: the weight method 'dorefa' "
     "does not give back the codes that adaround writes; use absmax, mse, lsq or tqt",

@@ -159,7 +159,7 @@ def test_a_teacher_of_other_classes_names_both(plain: Path, tmp_path: Path) -> N
         2,
         f"command line: distill={{teacher: r}}: error: distill.teacher: {plain}/r/float.safetensors"
         " does not fit samples of [1, 8, 8] in 5 classes: its tensor 'fc.weight' is [4, 32], the "
-        "data of this job need [5, 32]",
+        "model of this job needs [5, 32]",
     )
 
 

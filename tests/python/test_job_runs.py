@@ -86,6 +86,28 @@ def test_a_job_starts_from_given_weights(finished: Path, tmp_path: Path) -> None
     assert not (tmp_path / "runs").exists()
 
 
+def test_given_weights_that_do_not_fit_are_named_with_their_place(
+    finished: Path, tmp_path: Path
+) -> None:
+    weights = finished / "r" / "float.safetensors"
+    write_job(tmp_path, rows=256)
+    override = f"weights={weights}"
+    fails(
+        qat("train", "job.yaml", "run=r", override, "data.classes=5", cwd=tmp_path),
+        2,
+        f"command line: {override}: error: weights: {weights} does not fit samples of [1, 8, 8] in "
+        "5 classes: its tensor 'fc.weight' is [4, 32], the model of this job needs [5, 32]",
+    )
+    assert not (tmp_path / "r/float.safetensors").exists()
+    broken = tmp_path / "broken.safetensors"
+    broken.write_bytes(weights.read_bytes()[:100])
+    result = qat("train", "job.yaml", "run=b", f"weights={broken}", cwd=tmp_path)
+    assert result.returncode == 2
+    assert result.stderr.startswith(
+        f"command line: weights={broken}: error: weights: {broken}: error: "
+    ) or result.stderr.startswith(f"command line: weights={broken}: error: weights: {broken}: ")
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a job with a whole run r."""

@@ -127,6 +127,19 @@ def test_a_state_that_cannot_be_merged_changes_nothing():
         assert all(torch.equal(value, before[name]) for name, value in state(one).items())
 
 
+@pytest.mark.parametrize(("method", "key"), [("minmax", "count"), ("mse", "counts")])
+def test_counts_below_zero_are_refused(method, key):
+    one = observed(method, PARTS[:1])
+    wrong = state(one)
+    name = next(name for name in wrong if name.endswith(f".{key}"))
+    wrong[name].view(-1)[0] = -3
+    with pytest.raises(qat.Error) as error:
+        qat.merge_ranges(one, wrong)
+    assert str(error.value) == (
+        f"merge_ranges: '{name.removeprefix('quantizers.')}': expected counts of 0 or more, got -3"
+    )
+
+
 def test_only_prepared_models_merge():
     with pytest.raises(qat.Error) as error:
         qat.merge_ranges(nn.Linear(2, 2), {})

@@ -184,11 +184,12 @@ void pack_tiles(ConvLayer& layer, const int8_t* weight, FilterOrder order, int t
   }
 }
 
-// -zero point * sum of a filter, modulo 2^32.
+// -(zero point - code offset) * sum of a filter, modulo 2^32.
 void set_compensation(ConvLayer& layer, const int8_t* weight, int threads) {
   const int64_t channels = layer.channels_out(), filter = layer.inputs * layer.taps();
   layer.compensation.assign(static_cast<size_t>(channels) + kEpiloguePadding, 0);
-  const auto zero_point = static_cast<uint32_t>(unsigned_zero_point(layer));
+  const int32_t offset = layer.depthwise ? 0 : layer.kernels->code_offset;
+  const auto zero_point = static_cast<uint32_t>(unsigned_zero_point(layer) - offset);
   if (zero_point == 0) return;
 #pragma omp parallel for num_threads(threads) if (threads > 1 && channels * filter > kShortTask)
   for (int64_t k = 0; k < channels; ++k) {
@@ -198,6 +199,19 @@ void set_compensation(ConvLayer& layer, const int8_t* weight, int threads) {
     const uint32_t product = zero_point * static_cast<uint32_t>(sum);
     layer.compensation[static_cast<size_t>(k)] = static_cast<int32_t>(0 - product);
   }
+}
+
+void run_band(const ConvLayer& layer, const Band& band, const Epilogue& epilogue) {
+  if (layer.quads.width != 0) {
+    run_quads(layer, band, epilogue);
+  } else if (layer.depthwise) {
+    run_depthwise(layer, band, epilogue);
+  } else {
+    run_tiles(layer, band, epilogue);
+  }
+#if defined(__SSE2__)
+  if (epilogue.streams) _mm_sfence();  // the next reader may be another thread
+#endif
 }
 
 }  // namespace
@@ -223,21 +237,18 @@ int64_t run_conv(const ConvLayer& layer, const ImageSizes& sizes, const uint8_t*
   const int64_t rows = rows_per_band(layer, sizes, threads);
   const int64_t bands = (sizes.output_h + rows - 1) / rows;
   const int64_t tasks = sizes.batch * bands;
-  const auto used = static_cast<int>(std::min<int64_t>(threads, tasks));
-#pragma omp parallel for num_threads(used) schedule(dynamic, 1) if (used > 1)
-  for (int64_t task = 0; task < tasks; ++task) {
+  const auto run = [&](int64_t task) {
     const int64_t begin = task % bands * rows;
-    Band band(layer, sizes, codes, task / bands, begin, std::min(begin + rows, sizes.output_h));
-    if (layer.quads.width != 0) {
-      run_quads(layer, band, epilogue);
-    } else if (layer.depthwise) {
-      run_depthwise(layer, band, epilogue);
-    } else {
-      run_tiles(layer, band, epilogue);
-    }
-#if defined(__SSE2__)
-    if (epilogue.streams) _mm_sfence();  // the next reader may be another thread
-#endif
+    const Band band(layer, sizes, codes, task / bands, begin,
+                    std::min(begin + rows, sizes.output_h));
+    run_band(layer, band, epilogue);
+  };
+  const auto used = static_cast<int>(std::min<int64_t>(threads, tasks));
+  if (used > 1) {
+#pragma omp parallel for num_threads(used) schedule(dynamic, 1)
+    for (int64_t task = 0; task < tasks; ++task) run(task);
+  } else {  // a region of one thread would allocate
+    for (int64_t task = 0; task < tasks; ++task) run(task);
   }
   return sizes.batch * sizes.output_h * sizes.output_w * layer.channels_out() * layer.inputs *
          layer.taps();

@@ -24,7 +24,7 @@ struct ConvLayer {
   PackedWeights weights;                   // not depthwise
   std::vector<int32_t> depthwise_weights;  // [taps][padded channels]
   PackedQuads quads;                       // where the instruction set has them
-  std::vector<int32_t> compensation;       // -zero point * sum of weights, per channel; padded
+  std::vector<int32_t> compensation;       // where sums begin, per channel; padded
 
   int64_t channels_in() const { return groups * inputs; }
   int64_t channels_out() const { return groups * outputs; }

@@ -5,6 +5,10 @@
 #include <cstring>
 #include <new>
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
 namespace qat::kernels::u8s8 {
 namespace {
 
@@ -71,6 +75,26 @@ void pack_words(const PackedWeights& p, const ChannelBlock& block, const WeightV
   }
 }
 
+std::vector<InstructionSet> find_instruction_sets() {
+  std::vector<InstructionSet> found;
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+      __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+      __builtin_cpu_supports("avx512vnni")) {
+    found.push_back(InstructionSet::avx512_vnni);
+  }
+  if (__builtin_cpu_supports("avx2")) found.push_back(InstructionSet::avx2);
+#elif defined(__aarch64__)
+#if defined(__linux__)
+  if ((getauxval(AT_HWCAP2) & HWCAP2_I8MM) != 0) found.push_back(InstructionSet::neon_i8mm);
+  if ((getauxval(AT_HWCAP) & HWCAP_ASIMDDP) != 0) found.push_back(InstructionSet::neon_dotprod);
+#endif
+  found.push_back(InstructionSet::neon);
+#endif
+  found.push_back(InstructionSet::portable);
+  return found;
+}
+
 }  // namespace
 
 AlignedBytes::AlignedBytes(size_t size) {
@@ -82,21 +106,16 @@ AlignedBytes::AlignedBytes(size_t size) {
 void AlignedBytes::Free::operator()(std::byte* p) const { std::free(p); }
 
 bool is_supported(InstructionSet set) {
-#if defined(__x86_64__)
-  if (set == InstructionSet::avx2) return __builtin_cpu_supports("avx2");
-  if (set == InstructionSet::avx512_vnni) {
-    return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-           __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
-           __builtin_cpu_supports("avx512vnni");
-  }
-#endif
-  return set == InstructionSet::portable;
+  const auto& sets = instruction_sets();
+  return std::find(sets.begin(), sets.end(), set) != sets.end();
 }
 
-InstructionSet best_instruction_set() {
-  if (is_supported(InstructionSet::avx512_vnni)) return InstructionSet::avx512_vnni;
-  return is_supported(InstructionSet::avx2) ? InstructionSet::avx2 : InstructionSet::portable;
+const std::vector<InstructionSet>& instruction_sets() {
+  static const std::vector<InstructionSet> found = find_instruction_sets();
+  return found;
 }
+
+InstructionSet best_instruction_set() { return instruction_sets().front(); }
 
 const char* to_string(InstructionSet set) {
   switch (set) {
@@ -104,6 +123,12 @@ const char* to_string(InstructionSet set) {
       return "avx512_vnni";
     case InstructionSet::avx2:
       return "avx2";
+    case InstructionSet::neon_i8mm:
+      return "neon_i8mm";
+    case InstructionSet::neon_dotprod:
+      return "neon_dotprod";
+    case InstructionSet::neon:
+      return "neon";
     case InstructionSet::portable:
       break;
   }
@@ -114,6 +139,10 @@ const Kernels& kernels_for(InstructionSet set) {
 #if defined(__x86_64__)
   if (set == InstructionSet::avx512_vnni) return avx512_vnni_kernels();
   if (set == InstructionSet::avx2) return avx2_kernels();
+#elif defined(__aarch64__)
+  if (set == InstructionSet::neon_i8mm) return neon_i8mm_kernels();
+  if (set == InstructionSet::neon_dotprod) return neon_dotprod_kernels();
+  if (set == InstructionSet::neon) return neon_kernels();
 #endif
   (void)set;
   return portable_kernels();

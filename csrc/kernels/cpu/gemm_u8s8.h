@@ -19,9 +19,11 @@
 
 namespace qat::kernels::u8s8 {
 
-enum class InstructionSet { portable, avx2, avx512_vnni };
+enum class InstructionSet { portable, avx2, avx512_vnni, neon, neon_dotprod, neon_i8mm };
 
 bool is_supported(InstructionSet set);
+// Those of this machine, the fastest first; the last one is `portable`.
+const std::vector<InstructionSet>& instruction_sets();
 InstructionSet best_instruction_set();
 const char* to_string(InstructionSet set);
 
@@ -69,6 +71,7 @@ struct Kernels {
   void (*depthwise)(const DepthwiseTile&);
   void (*epilogue)(const Epilogue&, const EpilogueTile&);
   void (*depthwise_quads)(const DepthwiseQuads&);  // or null
+  int32_t code_offset = 0;  // the tiles multiply codes less this (Note [Codes less 128])
 
   int64_t source_bytes() const { return 4 / channels_per_step; }  // per channel
 };
@@ -78,6 +81,10 @@ const Kernels& portable_kernels();
 #if defined(__x86_64__)
 const Kernels& avx2_kernels();
 const Kernels& avx512_vnni_kernels();
+#elif defined(__aarch64__)
+const Kernels& neon_kernels();
+const Kernels& neon_dotprod_kernels();
+const Kernels& neon_i8mm_kernels();
 #endif
 
 // Memory on a 64-byte boundary.

@@ -124,8 +124,8 @@ struct KernelTable {
 };
 
 // The table of the best instruction set of this machine, or the one that the environment variable
-// QAT_CPU_CAPABILITY names (generic, avx2, avx512). Throws qat::Error where it is unknown or
-// absent.
+// QAT_CPU_CAPABILITY names (generic, avx2, avx512 or, on ARM, neon). Throws qat::Error where it is
+// unknown or absent.
 const KernelTable& kernels();
 
 }  // namespace qat::kernels

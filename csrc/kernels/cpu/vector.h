@@ -4,9 +4,7 @@
 #include <cstdint>
 #include <type_traits>
 
-#if defined(__SSE2__)
 #include "kernels/cpu/intrinsics.h"
-#endif
 #include "numerics/arith.h"
 
 namespace qat::kernels::QAT_CPU_CAPABILITY {
@@ -91,6 +89,10 @@ QAT_INLINE IntVector load_codes(const uint8_t* from, int64_t n = kLanes) {
   int64_t eight;
   __builtin_memcpy(&eight, &codes, sizeof eight);
   return reinterpret_cast<IntVector>(_mm256_cvtepu8_epi32(_mm_cvtsi64_si128(eight)));
+#elif defined(__aarch64__)
+  uint32_t four;
+  __builtin_memcpy(&four, &codes, sizeof four);
+  return reinterpret_cast<IntVector>(vmovl_u16(vget_low_u16(vmovl_u8(vcreate_u8(four)))));
 #else
   return __builtin_convertvector(codes, IntVector);
 #endif
@@ -110,6 +112,13 @@ QAT_INLINE void store_codes(uint8_t* to, IntVector codes, int64_t n = kLanes) {
   const int64_t eight = _mm_cvtsi128_si64(both);
   ByteVector packed;
   __builtin_memcpy(&packed, &eight, sizeof packed);
+  store(to, packed, n);
+#elif defined(__aarch64__)
+  const uint8x16_t bytes = reinterpret_cast<uint8x16_t>(codes);  // every fourth one
+  const uint8x16_t even = vuzp1q_u8(bytes, bytes);
+  const uint32_t four = vgetq_lane_u32(vreinterpretq_u32_u8(vuzp1q_u8(even, even)), 0);
+  ByteVector packed;
+  __builtin_memcpy(&packed, &four, sizeof packed);
   store(to, packed, n);
 #else
   store(to, __builtin_convertvector(codes, ByteVector), n);

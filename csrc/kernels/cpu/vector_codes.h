@@ -17,6 +17,8 @@ QAT_INLINE IntVector to_nearest(FloatVector v) {
   return reinterpret_cast<IntVector>(_mm256_cvtps_epi32(v));
 #elif defined(__SSE2__)
   return reinterpret_cast<IntVector>(_mm_cvtps_epi32(v));
+#elif defined(__aarch64__)
+  return reinterpret_cast<IntVector>(vcvtnq_s32_f32(v));
 #else
   IntVector nearest{};
   for (int64_t k = 0; k < kLanes; ++k) {

@@ -200,6 +200,11 @@ struct CodeMatrix {
   bool is_signed;
   int32_t zero_point;
 };
+// codes: [images, positions, channels]; sums: [images, channels].
+struct CodeRows {
+  int64_t images, positions, channels;
+};
+void sum_codes(const CodeMatrix&, const CodeRows&, int64_t* sums, cudaStream_t);
 void linear_int(const CodeMatrix&, const int8_t* weight, int64_t rows, int64_t filters,
                 int64_t depth, float* out, cudaStream_t);
 

@@ -1,19 +1,16 @@
 #pragma once
 // The one way in which kernels are started.
 
-#include <cuda_runtime_api.h>
-
 #include <algorithm>
 #include <cstdint>
 #include <string>
 
 #include "error.h"
+#include "kernels/cuda/start.cuh"
 
 namespace qat::kernels::cuda {
 
 constexpr int kThreads = 256;
-// Fills any current GPU several times over; the loops inside the kernels take the rest.
-constexpr int64_t kMostThreadBlocks = 4096;
 
 constexpr int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -25,8 +22,8 @@ void launch_rows(const char* op, void (*kernel)(Parameters...), int64_t thread_b
                  cudaStream_t stream, const Arguments&... arguments) {
   if (thread_blocks <= 0) return;
   const auto blocks = static_cast<unsigned>(std::min(thread_blocks, kMostThreadBlocks));
-  kernel<<<dim3(blocks, static_cast<unsigned>(rows)), kThreads, 0, stream>>>(arguments...);
-  const cudaError_t status = cudaGetLastError();
+  const cudaError_t status = start_kernel(kernel, dim3(blocks, static_cast<unsigned>(rows)),
+                                          kThreads, stream, arguments...);
   if (status == cudaSuccess) return;
   throw Error(std::string(op) + ": CUDA: expected the kernel to start, got \"" +
               cudaGetErrorString(status) + "\"; an earlier CUDA operation may have failed.");

@@ -18,6 +18,7 @@ constexpr const char* kOperators[] = {
     "quantize_weight",
     "quantize_weights",
     "lookup",
+    "sum_codes",
     "conv_int",
     "conv_int_backward",
     "linear_int",

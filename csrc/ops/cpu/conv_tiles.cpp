@@ -22,7 +22,9 @@ constexpr int64_t kLongestSum = 65000;
 u8s8::InstructionSet instruction_set() {
   static const u8s8::InstructionSet chosen = [] {
     const char* name = kernels::kernels().name;
-    if (std::strcmp(name, "avx512") == 0) return u8s8::best_instruction_set();
+    if (std::strcmp(name, "avx512") == 0 || std::strcmp(name, "neon") == 0) {
+      return u8s8::best_instruction_set();
+    }
     return std::strcmp(name, "avx2") == 0 ? u8s8::InstructionSet::avx2
                                           : u8s8::InstructionSet::portable;
   }();

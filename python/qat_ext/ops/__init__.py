@@ -15,7 +15,7 @@ from qat_ext.ops.chain import (
     bn_act_quantize_backward,
     fold_batch_norm,
 )
-from qat_ext.ops.integer import conv_int, conv_int_backward, linear_int, requantize
+from qat_ext.ops.integer import conv_int, conv_int_backward, linear_int, requantize, sum_codes
 from qat_ext.ops.quantize import (
     dequantize,
     fake_quantize,
@@ -57,4 +57,5 @@ __all__ = [
     "quantize_weight",
     "quantize_weights",
     "requantize",
+    "sum_codes",
 ]

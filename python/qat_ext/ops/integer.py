@@ -213,3 +213,24 @@ def requantize(
             quant_max=quant_max,
         ),
     )
+
+
+def sum_codes(codes: Tensor, zero_point: int) -> Tensor:
+    """Exact sums of ``code - zero_point`` over the positions of each channel (rule 10).
+
+    Args:
+        codes: uint8 or int8 [N, C, positions...].
+        zero_point: code of zero.
+
+    Returns:
+        int64 [N, C].
+
+    Raises:
+        ValueError: when a type, a shape or the zero point breaks these rules.
+
+    >>> import torch, qat_ext
+    >>> codes = torch.tensor([[[3, 4, 5], [0, 0, 0]]], dtype=torch.uint8)
+    >>> qat_ext.ops.sum_codes(codes, 3).tolist()
+    [[3, -9]]
+    """
+    return cast(Tensor, _ops.sum_codes(codes, zero_point))

@@ -97,11 +97,11 @@ TEST(Codebook, Refusals) {
             }),
             place + "its codebook must be I8 [n], got I8 [1, 3]");
   EXPECT_EQ(refusal([](Entry&, Entry& c) {
-              c.bytes = {-7, 5, 0};
+              c.bytes = {'\xf9', 5, 0};
             }),
             place + "the codes of a codebook ascend, got 0 after 5");
   EXPECT_EQ(refusal([](Entry&, Entry& c) {
-              c.bytes = {-7, 5, 5};
+              c.bytes = {'\xf9', 5, 5};
             }),
             place + "the codes of a codebook ascend, got 5 after 5");
   EXPECT_EQ(refusal([](Entry&, Entry& c) {

@@ -6,16 +6,8 @@
 
 namespace qat::runtime::testing {
 
+using kernels::u8s8::instruction_sets;
 using kernels::u8s8::InstructionSet;
-
-inline std::vector<InstructionSet> instruction_sets() {
-  std::vector<InstructionSet> sets;
-  for (const auto set :
-       {InstructionSet::portable, InstructionSet::avx2, InstructionSet::avx512_vnni}) {
-    if (kernels::u8s8::is_supported(set)) sets.push_back(set);
-  }
-  return sets;
-}
 
 // Outputs, and every value that the fast executor made.
 inline void expect_equal(const Model& model, const std::vector<Tensor>& inputs, int threads = 2) {

@@ -120,6 +120,26 @@ TEST(Kernels, EpilogueAtTheEndsOfTheRange) {
   }
 }
 
+// Every sum of two products, whatever the signs, leaves int16 in some of these.
+TEST(Kernels, LargestProducts) {
+  for (const float real : {-100.0f, 100.0f}) {  // code 0 or 255
+    for (const int weight : {-128, 127}) {
+      for (const int64_t groups : {1, 33}) {
+        SCOPED_TRACE(::testing::Message() << real << " " << weight << " " << groups);
+        Builder b;
+        Random random(1);
+        const int64_t x = b.codes_input(batched({33, 5, 6}), {0.02f, 99});
+        const ConvShape s{33, 33, groups, {5, 6}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {0, 0}};
+        b.output(add_conv(b, random, x, s));
+        const auto& conv = std::get<ConvAttributes>(b.model.graph.nodes.back().attributes);
+        Tensor& weights = b.model.tensors.at(conv.weight);
+        std::fill_n(weights.data<int8_t>(), weights.numel(), static_cast<int8_t>(weight));
+        expect_equal(b.model, {random.reals({2, 33, 5, 6}, real, real)});
+      }
+    }
+  }
+}
+
 TEST(Kernels, SelfTestPassesHere) {
   for (const InstructionSet set : instruction_sets()) {
     EXPECT_TRUE(passes_self_test(set)) << to_string(set);

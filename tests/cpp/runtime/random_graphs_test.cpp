@@ -65,8 +65,65 @@ int64_t dequantized(Builder& b, int64_t codes) {
   return b.float_node(DequantizeAttributes{}, {codes});
 }
 
+// [N, groups * members, H, W] with its channels in another order.
+int64_t shuffle(Builder& b, int64_t x, int64_t groups) {
+  const Shape whole = b.value(x).shape;
+  Shape split = whole, turned = whole;
+  const Affine outer{0, groups}, inner{0, whole[1].constant / groups};
+  split[1] = inner;
+  turned[1] = outer;
+  split.insert(split.begin() + 1, outer);
+  turned.insert(turned.begin() + 1, inner);
+  const int64_t y = b.codes_node(ReshapeAttributes{split}, {x}, split);
+  const int64_t z = b.codes_node(PermuteAttributes{{0, 2, 1, 3, 4}}, {y}, turned);
+  return b.codes_node(ReshapeAttributes{whole}, {z}, whole);
+}
+
+int64_t random_lookup(Builder& b, Random& random, int64_t x) {
+  const numerics::IntFormat from = b.value(x).format, to = random_format(random);
+  const int64_t entries = int64_t{1} << from.bits;
+  Tensor table{to.is_signed ? TensorType::int8 : TensorType::uint8, {entries}, {}};
+  for (int64_t i = 0; i < entries; ++i) {
+    table.bytes.push_back(static_cast<std::byte>(random.between(to.quant_min(), to.quant_max())));
+  }
+  numerics::QuantParams params = random_params(random, to);
+  if (to.bits == 4) params = {0.4f, 7};
+  return b.node(LookupAttributes{b.add_tensor(table)}, {x},
+                {"", ElementType::codes, b.value(x).shape, to, params});
+}
+
+// Moves codes or sends each through a function of its own.
+int64_t random_move(Builder& b, Random& random, int64_t x) {
+  Shape shape = b.value(x).shape;
+  switch (random.between(0, 4)) {
+    case 0: {
+      const auto axis = random.between(1, 3), step = random.between(1, 2);
+      int64_t& size = shape[static_cast<size_t>(axis)].constant;
+      const int64_t start = random.between(0, size - 1), stop = random.between(start + 1, size);
+      size = (stop - start + step - 1) / step;
+      return b.codes_node(SliceAttributes{axis, {0, start}, {0, stop}, step}, {x}, shape);
+    }
+    case 1: {
+      const Sizes factor = random.pick<Sizes>({{2}, {1, 2}, {2, 1}, {2, 3}});
+      for (size_t i = 0; i < factor.size(); ++i) shape[4 - factor.size() + i].constant *= factor[i];
+      if (shape[2].constant * shape[3].constant > 200) return x;
+      return b.codes_node(UpsampleNearestAttributes{factor}, {x}, shape);
+    }
+    case 2:
+      for (const int64_t groups : {2, 3, 5}) {
+        if (shape[1].constant % groups == 0) return shuffle(b, x, groups);
+      }
+      return x;
+    case 3:
+      return random_lookup(b, random, x);
+    default:
+      return random_quantize(b, random, random_activation(b, random, dequantized(b, x)));
+  }
+}
+
 // Grows a graph on 4-d codes; each call adds one random block and returns its codes.
 int64_t random_block(Builder& b, Random& random, int64_t x) {
+  if (random.between(0, 3) == 0) return random_move(b, random, x);
   const Shape shape = b.value(x).shape;
   const int64_t c = shape[1].constant, h = shape[2].constant, w = shape[3].constant;
   switch (random.between(0, 8)) {
@@ -125,7 +182,7 @@ int64_t random_block(Builder& b, Random& random, int64_t x) {
 }
 
 TEST(FastExecutor, EqualsTheReferenceOnRandomGraphs) {
-  for (uint32_t seed = 0; seed < 120; ++seed) {
+  for (uint32_t seed = 0; seed < 300; ++seed) {
     SCOPED_TRACE(seed);
     Random random(seed);
     Builder b;
@@ -135,7 +192,7 @@ TEST(FastExecutor, EqualsTheReferenceOnRandomGraphs) {
     numerics::QuantParams params = random_params(random, format);
     if (format.bits == 4) params = {0.4f, 7};
     int64_t x = b.codes_input(batched(rest), params, format);
-    for (int64_t block = random.between(1, 4); block > 0; --block) x = random_block(b, random, x);
+    for (int64_t block = random.between(1, 5); block > 0; --block) x = random_block(b, random, x);
     if (random.between(0, 1)) b.output(x);
     const int64_t c = b.value(x).shape[1].constant;
     int64_t y = b.float_node(MeanAttributes{{2, 3}, false}, {x}, batched({c}));

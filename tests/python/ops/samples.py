@@ -158,6 +158,7 @@ def samples():
         ],
         "quantize_weights": _weights(),
         "lookup": [((codes, torch.randn(256)), {"quant_min": 0})],
+        "sum_codes": [((codes, 3), {}), ((codes[:, :1, :0], 0), {})],
         "conv_int": _conv_int(),
         "conv_int_backward": _conv_int_backward(),
         "linear_int": [(lines, {})],

@@ -5,66 +5,26 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch.utils._pytree import tree_leaves
 
-from ops.layouts import lay_out
+from ops import cuda_checks
+from ops.cuda_calls import CALLS
+from ops.cuda_checks import FLOATING, STATE, Device, assert_same_bits, calls_of, run
 from ops.library import load
-from ops.samples import samples
-from ops.test_all_ops import NAMES, larger
+from ops.test_all_ops import NAMES
+from ops.test_conv_int_backward import Case
 
 load()
 SOURCES = Path(__file__).parents[3] / "csrc" / "ops" / "cuda"
-STATE = {
-    "observe_minmax_": slice(1, 4),
-    "observe_histogram_": slice(1, 5),
-}  # arguments that the operator writes
+EXACT = [name for name in NAMES if name != "conv_int_backward"]  # which leaves sums to libraries
 needs_gpu = pytest.mark.skipif(
     not torch.cuda.is_available(),
     reason="no CUDA device, or a torch without CUDA: the CUDA operators were not run",
 )
 
 
-def calls_of(name):
-    """Fresh sample calls; the same ones after the same seed."""
-    torch.manual_seed(0)
-    known = samples()
-    assert name in known, f"give {name} sample arguments in tests/python/ops/samples.py"
-    return known[name] + larger(name)
-
-
-def to_cuda(value):
-    if isinstance(value, list):
-        return [to_cuda(each) for each in value]
-    return value.detach().cuda() if isinstance(value, torch.Tensor) else value
-
-
-def run(ops, name, arguments, keywords):
-    """The tensors that a call returns, or those that it wrote."""
-    with torch.no_grad():
-        results = getattr(ops, name)(*arguments, **keywords)
-    if name in STATE:
-        return list(arguments[STATE[name]])
-    return tree_leaves(results)
-
-
-def assert_same_bits(found, expected):
-    """Equal bytes; a NaN equals any NaN, since processors choose its payload."""
-    assert (found.dtype, found.shape) == (expected.dtype, expected.shape)
-    assert found.stride() == expected.stride()
-    found, expected = found.cpu().contiguous(), expected.contiguous()
-    if expected.is_floating_point():
-        assert torch.equal(found.isnan(), expected.isnan())
-        found = found.masked_fill(found.isnan(), 0)
-        expected = expected.masked_fill(expected.isnan(), 0)
-    assert torch.equal(found.flatten().view(torch.uint8), expected.flatten().view(torch.uint8))
-
-
-def both(ops, name, arguments, keywords):
-    on_gpu = [to_cuda(a) for a in arguments]
-    for found, expected in zip(
-        run(ops, name, on_gpu, keywords), run(ops, name, arguments, keywords), strict=True
-    ):
-        assert_same_bits(found, expected)
+@pytest.fixture
+def device(ops):
+    return Device(ops, torch.Tensor.cuda)
 
 
 @pytest.mark.skipif(not SOURCES.is_dir(), reason="the sources are not beside the tests")
@@ -86,92 +46,79 @@ def test_cuda_kernel_is_registered(name):
 
 
 @needs_gpu
-@pytest.mark.parametrize("name", NAMES)
-def test_same_bits(ops, name):
-    for arguments, keywords in calls_of(name):
-        both(ops, name, arguments, keywords)
+@pytest.mark.parametrize("name", EXACT)
+def test_same_bits(device, name):
+    cuda_checks.check_samples(device, name)
 
 
 @needs_gpu
-@pytest.mark.parametrize("name", NAMES)
-def test_other_layouts_give_the_same_bits(ops, name):
-    """The first tensor of rank 4 of each call, in memory orders that are not dense or not ours."""
-    for arguments, keywords in calls_of(name):
-        rank = [isinstance(a, torch.Tensor) and a.dim() == 4 for a in arguments]
-        if True not in rank:
-            continue
-        for layout in ("channels_last", "transposed", "every_second", "expanded"):
-            laid_out = list(arguments)
-            laid_out[rank.index(True)] = lay_out(arguments[rank.index(True)].detach(), layout)
-            both(ops, name, laid_out, keywords)
+@pytest.mark.parametrize("name", sorted(CALLS))
+def test_many_blocks_give_the_same_bits(device, name):
+    cuda_checks.check_many_blocks(device, name)
+
+
+@needs_gpu
+@pytest.mark.parametrize("name", EXACT)
+def test_unaligned_memory_gives_the_same_bits(device, name):
+    cuda_checks.check_unaligned(device, name)
+
+
+@needs_gpu
+@pytest.mark.parametrize("name", EXACT)
+def test_other_layouts_give_the_same_bits(device, name):
+    cuda_checks.check_layouts(device, name)
 
 
 @needs_gpu
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-@pytest.mark.parametrize(
-    "name",
-    [
-        "fake_quantize",
-        "fake_quantize_backward",
-        "quantize",
-        "observe_minmax_",
-        "observe_histogram_",
-    ],
-)
-def test_half_precision_gives_the_same_bits(ops, name, dtype):
-    for arguments, keywords in calls_of(name):
-        both(ops, name, [arguments[0].detach().to(dtype), *arguments[1:]], keywords)
+@pytest.mark.parametrize("name", FLOATING)
+def test_half_precision_gives_the_same_bits(device, name, dtype):
+    cuda_checks.check_half_precision(device, name, dtype)
 
 
 @needs_gpu
-@pytest.mark.parametrize(
-    "name", ["fake_quantize", "quantize", "observe_minmax_", "observe_histogram_"]
-)
-def test_nan_and_infinity_give_the_same_bits(ops, name):
-    for arguments, keywords in calls_of(name):
-        x = arguments[0].detach().clone()
-        special = torch.tensor([float("nan"), float("inf"), -float("inf"), -0.0])
-        x.as_strided((4,), (1,)).copy_(special)
-        both(ops, name, [x, *arguments[1:]], keywords)
+@pytest.mark.parametrize("name", [n for n in FLOATING if n != "fake_quantize_backward"])
+def test_nan_and_infinity_give_the_same_bits(device, name):
+    cuda_checks.check_nan_and_infinity(device, name)
 
 
 @needs_gpu
-def test_unaligned_memory_gives_the_same_bits(ops):
-    x = torch.randn(1001)
-    scale, zero = torch.tensor([0.05]), torch.tensor([3], dtype=torch.int32)
-    on_gpu = torch.cat([x[:1], x]).cuda()[1:]  # begins 4 bytes behind a multiple of 16
-    keywords = {"axis": -1, "quant_min": 0, "quant_max": 255}
-    found = ops.quantize(on_gpu, scale.cuda(), zero.cuda(), **keywords)
-    assert_same_bits(found, ops.quantize(x, scale, zero, **keywords))
+@pytest.mark.parametrize("products", ["float32", "int16", "bfloat16"])
+def test_gradients_of_a_convolution_lie_within_the_rounding_of_their_products(ops, products):
+    """cuDNN may cut the factors to TF32, off by up to 2^-10; bfloat16 is off by up to 2^-8."""
+    case = Case((2, 64, 14, 14), (32, 64, 3, 3), torch.uint8, padding=1)
+    *terms, count = case.magnitudes()
+    expected = case.expected(case.grad)
+    for tensor in ("codes", "scale", "zero", "weight", "weight_scale", "grad"):
+        setattr(case, tensor, getattr(case, tensor).cuda())
+    # (1 + 2^-k)^3 - 1 < 3.1 * 2^-k: two factors and, for bfloat16, the result; then the sum's own.
+    worst = 3.1 * 2.0 ** (-8 if products == "bfloat16" else -10) + (count + 2) * 2.0**-24
+    for found, wanted, sizes in zip(case.run(ops, products), expected, terms, strict=True):
+        assert ((found.cpu().double() - wanted).abs() <= worst * sizes).all()
 
 
 @needs_gpu
 @pytest.mark.parametrize("name", NAMES)
-def test_a_graph_captures_the_call(ops, name):
+def test_a_graph_captures_the_call(device, name):
     arguments, keywords = calls_of(name)[0]
-    on_gpu = [to_cuda(a) for a in arguments]
-    expected = run(ops, name, arguments, keywords)
+    on_gpu = device.move(list(arguments))
+    expected = run(device.ops, name, device.move(list(arguments)), keywords)
     written = [a.clone() for a in on_gpu[STATE.get(name, slice(0))]]
-    run(ops, name, on_gpu, keywords)  # loads the kernels, which a capture cannot
+    run(device.ops, name, on_gpu, keywords)  # loads the kernels, which a capture cannot
     for state, before in zip(on_gpu[STATE.get(name, slice(0))], written, strict=True):
         state.copy_(before)
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
-        results = run(ops, name, on_gpu, keywords)
+        results = run(device.ops, name, on_gpu, keywords)
     graph.replay()
     torch.cuda.synchronize()
     for found, wanted in zip(results, expected, strict=True):
-        assert_same_bits(found, wanted)
+        assert_same_bits(found, wanted.cpu())
 
 
 @needs_gpu
-def test_refused_range_gives_a_nan_scale(ops):
-    """The CPU raises an error; here the values are known to the device alone."""
-    low, high = torch.tensor([-1.0, 0.0]).cuda(), torch.tensor([2.0, 2.0]).cuda()
-    scale, _ = ops.choose_qparams(
-        low, high, bits=8, is_signed=False, narrow=False, symmetric=True, power_of_two=False
-    )
-    assert scale.isnan().tolist() == [True, False]
+def test_refused_range_gives_a_nan_scale(device):
+    cuda_checks.check_refused_range(device)
 
 
 @needs_gpu

@@ -1,0 +1,4 @@
+#pragma once
+
+struct CUstream_st;
+using cudaStream_t = CUstream_st*;
