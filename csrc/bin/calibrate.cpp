@@ -17,6 +17,16 @@ bool replaces(const std::vector<std::string>& overrides, const std::string& key)
   return false;
 }
 
+void refuse_training(const std::vector<std::string>& overrides) {
+  for (const std::string& override : overrides) {
+    if (!override.starts_with("qat")) continue;
+    const std::string key = override.substr(0, override.find('='));
+    if (key != "qat" && !key.starts_with("qat.")) continue;
+    throw JobError("command line: " + override + ": error: " + key +
+                   ": 'qat calibrate' does not train; leave the key out, or use 'qat train'");
+  }
+}
+
 // The job of a run on the run's float model, in a folder of its own.
 Job job_of_run(const std::string& path, const std::vector<std::string>& overrides) {
   const RunFolder folder = open_run(path);
@@ -36,15 +46,9 @@ Job job_of_run(const std::string& path, const std::vector<std::string>& override
 
 int calibrate(const std::string& what, const std::vector<std::string>& overrides) {
   install_stop_handler();
+  refuse_training(overrides);
   Job job =
       std::filesystem::is_directory(what) ? job_of_run(what, overrides) : load_job(what, overrides);
-  for (const std::string& override : overrides) {
-    if (!override.starts_with("qat")) continue;
-    const std::string key = override.substr(0, override.find('='));
-    if (key != "qat" && !key.starts_with("qat.")) continue;
-    throw JobError("command line: " + override + ": error: " + key +
-                   ": 'qat calibrate' does not train; leave the key out, or use 'qat train'");
-  }
   job.qat.epochs = 0;
   if (job.recipe.prune.method != PruneMethod::none) {
     throw JobError(what +

@@ -22,14 +22,13 @@ void add_objectives(py::module_& module) {
       .def_readwrite("random_start", &AttackOptions::random_start)
       .def_readwrite("generator", &AttackOptions::generator);
   module.def("pgd", &pgd, py::arg("loss_of"), py::arg("inputs"), py::arg("options"), NoGil());
-  module.def(
-      "distillation_loss",
-      [](const at::Tensor& student, const at::Tensor& teacher, const at::Tensor& targets,
-         double temperature, double weight, double label_smoothing) {
-        return distillation_loss(student, teacher, targets, {temperature, weight, label_smoothing});
-      },
-      py::arg("student_logits"), py::arg("teacher_logits"), py::arg("targets"),
-      py::arg("temperature"), py::arg("weight"), py::arg("label_smoothing"), NoGil());
+  py::class_<DistillationOptions>(module, "DistillationOptions")
+      .def(py::init<>())
+      .def_readwrite("temperature", &DistillationOptions::temperature)
+      .def_readwrite("weight", &DistillationOptions::weight)
+      .def_readwrite("label_smoothing", &DistillationOptions::label_smoothing);
+  module.def("distillation_loss", &distillation_loss, py::arg("student_logits"),
+             py::arg("teacher_logits"), py::arg("targets"), py::arg("options"), NoGil());
   module.def("feature_loss", &feature_loss, py::arg("student"), py::arg("teacher"), NoGil());
 }
 

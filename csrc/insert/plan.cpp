@@ -160,6 +160,12 @@ class Planner {
     return true;
   }
 
+  // "max_pool2d" on [N, C, H, W]. ATen takes [C, H, W] too, the graph does not.
+  bool pools_batches(const TraceNode& node) const {
+    const char spatial = node.stem[node.stem.size() - 2];
+    return value(node.inputs()[0]).rank() == spatial - '0' + 2;
+  }
+
   bool joins_chain(const TraceNode& node) const {
     const auto plain = node.plain_arguments();
     const auto arguments = arguments_of(node, plain);
@@ -182,9 +188,11 @@ class Planner {
       case Kind::activation:
       case Kind::prelu:
       case Kind::unary:
+        return first;
       case Kind::max_pool:
       case Kind::avg_pool:
       case Kind::adaptive_avg_pool:
+        return first && pools_batches(node);
       case Kind::reshape:
       case Kind::permute:
       case Kind::slice:

@@ -20,14 +20,24 @@ using Loss = std::function<at::Tensor(const at::Tensor&)>;
 void require_positive(const char* name, const at::Tensor& value) {
   if (value.gt(0).all().item<bool>()) return;
   std::ostringstream text;
-  text << "attack: " << name << ": expected above 0, got " << value.min().item<double>();
+  text << "pgd: " << name << ": expected above 0, got " << value.min().item<double>();
   throw Error(text.str());
 }
 
+void require_given(const char* name, const at::Tensor& value) {
+  if (value.defined()) return;
+  throw Error(std::string("pgd: ") + name +
+              ": expected a tensor in the units of the inputs, got none; give every option of "
+              "AttackOptions but step and generator");
+}
+
 void check(const AttackOptions& options) {
+  require_given("epsilon", options.epsilon);
+  require_given("low", options.low);
+  require_given("high", options.high);
   require_positive("epsilon", options.epsilon);
   if (options.steps < 1) {
-    throw Error("attack: steps: expected 1 or more, got " + std::to_string(options.steps));
+    throw Error("pgd: steps: expected 1 or more, got " + std::to_string(options.steps));
   }
   if (options.step.defined()) require_positive("step", options.step);
 }
@@ -40,7 +50,13 @@ at::Tensor step_of(const AttackOptions& options) {
 at::Tensor ascent_direction(const Loss& loss_of, const at::Tensor& inputs) {
   const at::AutoGradMode with_gradients(true);
   const at::Tensor x = inputs.detach().requires_grad_();
-  return torch::autograd::grad({loss_of(x)}, {x})[0].sign();
+  const at::Tensor loss = loss_of(x);
+  if (loss.numel() != 1 || !loss.requires_grad()) {
+    throw Error(
+        "pgd: loss: expected one number that depends on the inputs; the model or the loss detaches "
+        "them, or returns a value per sample");
+  }
+  return torch::autograd::grad({loss}, {x})[0].sign();
 }
 
 }  // namespace

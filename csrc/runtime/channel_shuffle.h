@@ -1,6 +1,7 @@
 #pragma once
 // Reshape, permute, reshape that only reorders channels: one step in either layout.
 
+#include <array>
 #include <optional>
 
 #include "runtime/plan.h"

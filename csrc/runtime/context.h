@@ -1,5 +1,6 @@
 #pragma once
-// A plan at one batch size with its memory: everything is allocated when a context is made.
+// A plan at one batch size with its memory: allocated when a context is made, but for sums of plain
+// convolutions, which the first run makes.
 
 #include "kernels/cpu/gemm_u8s8.h"
 #include "runtime/plan.h"

@@ -29,7 +29,7 @@ class PlannedExecutor final : public FastExecutor {
     plan_ = make_plan(model_, options.aten, set);
     separable_ = is_separable(model_.graph);
     drop_packed_weights();
-    idle_.reserve(kIdleContexts + 2 * static_cast<size_t>(omp_get_num_procs()));
+    idle_.reserve(kIdleContexts + most_threads_);
   }
 
   std::vector<Tensor> run(const std::vector<Tensor>& inputs) override {
@@ -188,6 +188,11 @@ class PlannedExecutor final : public FastExecutor {
   // chance, and a later call must not have to make another context.
   void prepare(int64_t batch, size_t wanted) {
     std::vector<std::unique_ptr<Context>> made;
+    {
+      const std::lock_guard lock(mutex_);
+      most_threads_ = std::max(most_threads_, wanted);
+      idle_.reserve(kIdleContexts + most_threads_);
+    }
     for (size_t idle = count_idle(batch); idle + made.size() < wanted;) {
       made.push_back(std::make_unique<Context>(model_, plan_, batch, /*keep=*/false));
     }
@@ -216,8 +221,7 @@ class PlannedExecutor final : public FastExecutor {
 
   void give_back(std::unique_ptr<Context> context) {
     const std::lock_guard lock(mutex_);
-    if (idle_.size() >= kIdleContexts + static_cast<size_t>(omp_get_num_procs()))
-      idle_.erase(idle_.begin());
+    if (idle_.size() >= kIdleContexts + most_threads_) idle_.erase(idle_.begin());
     idle_.push_back(std::move(context));
   }
 
@@ -229,6 +233,7 @@ class PlannedExecutor final : public FastExecutor {
   std::mutex part_mutex_;
   int64_t part_ = 0;  // samples; 0: not yet known
   mutable std::mutex mutex_;
+  size_t most_threads_ = 1;  // of a run so far
   MacCount macs_;
   std::vector<std::unique_ptr<Context>> idle_;  // the longest unused first
 };

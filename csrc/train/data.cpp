@@ -15,15 +15,10 @@
 #include "error.h"
 #include "train/data_csv.h"
 #include "train/data_idx.h"
+#include "train/sizes_text.h"
 
 namespace qat::train {
 namespace {
-
-std::string sizes_text(at::IntArrayRef sizes) {
-  std::string text = "[";
-  for (const int64_t size : sizes) text += (text.size() > 1 ? ", " : "") + std::to_string(size);
-  return text + "]";
-}
 
 at::Tensor copy_of(const void* data, at::IntArrayRef shape, at::ScalarType type) {
   return at::from_blob(const_cast<void*>(data), shape, at::TensorOptions().dtype(type)).clone();

@@ -11,6 +11,7 @@
 #include "train/float_file.h"
 #include "train/quantization_step.h"
 #include "train/run_folder.h"
+#include "train/sizes_text.h"
 #include "train/yaml_tree.h"
 
 namespace qat::train {
@@ -57,17 +58,12 @@ TeacherSource source_of(const Session& session, const std::string& float_model) 
   return source;
 }
 
-std::string sizes_text(at::IntArrayRef sizes) {
-  std::string text = "[";
-  for (const int64_t size : sizes) text += (text.size() > 1 ? ", " : "") + std::to_string(size);
-  return text + "]";
-}
-
 NetworkPtr make_teacher(const Session& session, const std::string& float_model) {
   const RandomStateKeeper keeper;
   const TeacherSource source = source_of(session, float_model);
   const NetworkPtr network = make_network(source.model, session.data.shape, session.data.classes);
-  const FloatFile file{source.weights, "distill.teacher", session.job.distill->place};
+  const FloatFile file{source.weights, "distill.teacher", session.job.distill->place,
+                       "the teacher's model"};
   copy_values(load_float_file(file, *network, session.data), tensors_of(*network), file.path);
   network->eval();
   return network;

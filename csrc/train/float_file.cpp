@@ -3,6 +3,7 @@
 #include <map>
 
 #include "error.h"
+#include "train/sizes_text.h"
 #include "train/tensor_file.h"
 #include "train/yaml_tree.h"
 
@@ -11,12 +12,6 @@ namespace {
 
 [[noreturn]] void fail(const FloatFile& file, const std::string& message) {
   throw JobError(file.place + ": error: " + file.key + ": " + message);
-}
-
-std::string sizes_text(at::IntArrayRef sizes) {
-  std::string text = "[";
-  for (const int64_t size : sizes) text += (text.size() > 1 ? ", " : "") + std::to_string(size);
-  return text + "]";
 }
 
 NamedTensors load(const FloatFile& file) {
@@ -40,12 +35,15 @@ NamedTensors load_float_file(const FloatFile& file, const Network& network, cons
          file.path + " does not fit samples of " + sizes_text(data.shape) + " in " +
              std::to_string(data.classes) + " classes: its tensor '" + name + "' " +
              (found == there.end() ? "is missing" : "is " + sizes_text(found->second.sizes())) +
-             ", the model of this job needs " + sizes_text(tensor.sizes()));
+             ", " + file.whose + " needs " + sizes_text(tensor.sizes()) +
+             "; give the job the model and the data that the file was trained with, or "
+             "another file");
   }
   const std::map<std::string, at::Tensor> known(wanted.begin(), wanted.end());
   for (const auto& [name, tensor] : tensors) {
     if (!known.contains(name)) {
-      fail(file, file.path + ": its tensor '" + name + "' belongs to no part of the model");
+      fail(file, file.path + ": its tensor '" + name + "' belongs to no part of " + file.whose +
+                     "; give the job the model that the file was trained with, or another file");
     }
   }
   return tensors;

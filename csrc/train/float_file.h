@@ -11,6 +11,7 @@ struct FloatFile {
   std::string path;
   std::string key;    // of the job, "weights"
   std::string place;  // of the key, "job.yaml:3:10"
+  std::string whose = "the model of this job";
 };
 
 // Its tensors, which are those of `network` in name and shape. Throws JobError at the key's place.

@@ -81,7 +81,7 @@ class VerifyReport:
 
 class AttackOptions:
     epsilon: torch.Tensor
-    step: torch.Tensor
+    step: torch.Tensor | None
     low: torch.Tensor
     high: torch.Tensor
     steps: int
@@ -92,13 +92,18 @@ class AttackOptions:
 def pgd(
     loss_of: Callable[[torch.Tensor], torch.Tensor], inputs: torch.Tensor, options: AttackOptions
 ) -> torch.Tensor: ...
+
+class DistillationOptions:
+    temperature: float
+    weight: float
+    label_smoothing: float
+    def __init__(self) -> None: ...
+
 def distillation_loss(
     student_logits: torch.Tensor,
     teacher_logits: torch.Tensor,
     targets: torch.Tensor,
-    temperature: float,
-    weight: float,
-    label_smoothing: float,
+    options: DistillationOptions,
 ) -> torch.Tensor: ...
 def feature_loss(student: torch.Tensor, teacher: torch.Tensor) -> torch.Tensor: ...
 

@@ -41,9 +41,10 @@ def distillation_loss(
     >>> f"{loss:.3f}"  # 0.5 * log(2) + 0.5 * 16 * KL([0.982, 0.018] || [0.5, 0.5])
     '5.171'
     """
-    return _C.distillation_loss(
-        student_logits, teacher_logits, targets, temperature, weight, label_smoothing
-    )
+    options = _C.DistillationOptions()
+    options.temperature, options.weight = temperature, weight
+    options.label_smoothing = label_smoothing
+    return _C.distillation_loss(student_logits, teacher_logits, targets, options)
 
 
 def feature_loss(student: Tensor, teacher: Tensor) -> Tensor:

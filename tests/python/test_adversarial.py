@@ -113,11 +113,27 @@ def test_training_on_attacked_inputs_keeps_the_models_equal() -> None:
 
 
 @pytest.mark.parametrize(
+    "loss",
+    [
+        lambda out, _: out.detach().sum(),
+        lambda out, t: functional.cross_entropy(out, t, reduction="none"),
+    ],
+)
+def test_a_loss_is_one_number_of_the_inputs(loss: object) -> None:
+    with pytest.raises(qat.Error) as caught:
+        qat.fgsm(small(), INPUTS, TARGETS, EPSILON, loss=loss)  # type: ignore[arg-type]
+    assert str(caught.value) == (
+        "pgd: loss: expected one number that depends on the inputs; the model or the loss detaches "
+        "them, or returns a value per sample"
+    )
+
+
+@pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"epsilon": 0.0}, "attack: epsilon: expected above 0, got 0"),
-        ({"epsilon": 0.1, "steps": 0}, "attack: steps: expected 1 or more, got 0"),
-        ({"epsilon": 0.1, "step": -1.0}, "attack: step: expected above 0, got -1"),
+        ({"epsilon": 0.0}, "pgd: epsilon: expected above 0, got 0"),
+        ({"epsilon": 0.1, "steps": 0}, "pgd: steps: expected 1 or more, got 0"),
+        ({"epsilon": 0.1, "step": -1.0}, "pgd: step: expected above 0, got -1"),
     ],
 )
 def test_wrong_numbers_are_named(options: dict[str, float], message: str) -> None:

@@ -1,6 +1,7 @@
 """Bit equality and gradients of activations, pooling, layout and elementwise operators."""
 
 import pytest
+import qat_ext as qat
 import torch
 import torch.nn.functional as F
 from equality import check_with_gradients
@@ -92,6 +93,35 @@ POOLS = {
 def test_pool(pool, recipe, tmp_path):
     result = check_around(lambda x: POOLS[pool](F.relu(x)), tmp_path, recipe)
     assert "aten" not in result.operators
+
+
+UNBATCHED = {
+    "adaptive_one": lambda x: F.adaptive_avg_pool2d(x, 1),
+    "adaptive": lambda x: F.adaptive_avg_pool2d(x, (3, 2)),
+    "avg": lambda x: F.avg_pool2d(x, 2),
+    "max": lambda x: F.max_pool2d(x, 2),
+}
+
+
+@pytest.mark.parametrize("pool", UNBATCHED)
+def test_a_pool_without_batch_axis_is_computed_in_float(pool):
+    """[B, L, D] is [C, H, W] to it: the batch is a channel, which no integer operator pools."""
+
+    class Net(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first = nn.Linear(8, 8)
+
+        def forward(self, x):
+            return UNBATCHED[pool](F.relu(self.first(x)))
+
+    torch.manual_seed(2)
+    x = torch.randn(4, 6, 8)
+    qmodel = qat.prepare(Net(), x)
+    qmodel(x)
+    qmodel.eval()
+    assert qmodel(x).shape == Net()(x).shape
+    assert torch.equal(qat.convert(qmodel)(x), qmodel(x))
 
 
 def shuffle(x):

@@ -159,7 +159,8 @@ def test_a_teacher_of_other_classes_names_both(plain: Path, tmp_path: Path) -> N
         2,
         f"command line: distill={{teacher: r}}: error: distill.teacher: {plain}/r/float.safetensors"
         " does not fit samples of [1, 8, 8] in 5 classes: its tensor 'fc.weight' is [4, 32], the "
-        "model of this job needs [5, 32]",
+        "teacher's model needs [5, 32]; give the job the model and the data that the file was "
+        "trained with, or another file",
     )
 
 

@@ -1,6 +1,9 @@
 #include "kernels/cpu/byte_table.h"
 
+#include <string_view>
+
 #include "kernels/cpu/intrinsics.h"
+#include "kernels/cpu/kernels.h"
 
 namespace qat::kernels {
 namespace {
@@ -26,8 +29,9 @@ __attribute__((target("avx512f,avx512bw,avx512vbmi"))) void map_vectors(const ui
   }
 }
 
+// QAT_CPU_CAPABILITY chooses here too.
 bool has_vector_tables() {
-  return __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512bw");
+  return std::string_view(kernels().name) == "avx512" && __builtin_cpu_supports("avx512vbmi");
 }
 #endif
 

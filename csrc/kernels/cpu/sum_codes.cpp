@@ -2,70 +2,90 @@
 
 #include <algorithm>
 #include <array>
+#include <string_view>
 
-#if defined(__x86_64__)
-#define QAT_CLONES __attribute__((target_clones("arch=skylake-avx512", "arch=haswell", "default")))
-#else
-#define QAT_CLONES
-#endif
+#include "kernels/cpu/kernels.h"
+#include "numerics/arith.h"
 
 namespace qat::kernels {
 namespace {
 
 // Their sums stay in registers, or at least in the first-level cache.
 constexpr int64_t kColumns = 64;
-// 2^23 codes of magnitude 2^8 fit 32 bits.
-constexpr int64_t kLongestSum = int64_t{1} << 22;
+// 2^23 codes of magnitude below 2^8 fit 32 bits.
+constexpr int64_t kLongestSum = int64_t{1} << 23;
+
+struct Columns {
+  const uint8_t* codes;
+  int64_t stride, positions, count;
+};
 
 template <typename T>
-inline void add_columns(const T* codes, int64_t stride, int64_t positions, int32_t* sums) {
+QAT_INLINE void add_columns(const Columns& c, int32_t* sums) {
   std::array<int32_t, kColumns> total{};
-  for (int64_t p = 0; p < positions; ++p) {
-    const T* row = codes + p * stride;
-    for (int64_t c = 0; c < kColumns; ++c) total[static_cast<size_t>(c)] += row[c];
+  for (int64_t p = 0; p < c.positions; ++p) {
+    const T* row = reinterpret_cast<const T*>(c.codes) + p * c.stride;
+    for (int64_t k = 0; k < kColumns; ++k) total[static_cast<size_t>(k)] += row[k];
   }
   std::copy(total.begin(), total.end(), sums);
 }
 
 template <typename T>
-inline void add_rest(const T* codes, int64_t stride, int64_t positions, int64_t columns,
-                     int32_t* sums) {
-  std::fill(sums, sums + columns, 0);
-  for (int64_t p = 0; p < positions; ++p) {
-    const T* row = codes + p * stride;
-    for (int64_t c = 0; c < columns; ++c) sums[c] += row[c];
+QAT_INLINE void add_fewer(const Columns& c, int32_t* sums) {
+  std::fill(sums, sums + c.count, 0);
+  for (int64_t p = 0; p < c.positions; ++p) {
+    const T* row = reinterpret_cast<const T*>(c.codes) + p * c.stride;
+    for (int64_t k = 0; k < c.count; ++k) sums[k] += row[k];
   }
 }
 
-QAT_CLONES void add_unsigned(const uint8_t* codes, int64_t stride, int64_t positions,
-                             int64_t columns, int32_t* sums) {
-  columns == kColumns ? add_columns(codes, stride, positions, sums)
-                      : add_rest(codes, stride, positions, columns, sums);
+template <typename T>
+QAT_INLINE void add(const Columns& c, int32_t* sums) {
+  c.count == kColumns ? add_columns<T>(c, sums) : add_fewer<T>(c, sums);
 }
 
-QAT_CLONES void add_signed(const int8_t* codes, int64_t stride, int64_t positions, int64_t columns,
-                           int32_t* sums) {
-  columns == kColumns ? add_columns(codes, stride, positions, sums)
-                      : add_rest(codes, stride, positions, columns, sums);
+QAT_INLINE void add_any(const Columns& c, bool is_signed, int32_t* sums) {
+  is_signed ? add<int8_t>(c, sums) : add<uint8_t>(c, sums);
+}
+
+using Add = void (*)(const Columns&, bool is_signed, int32_t* sums);
+
+void add_generic(const Columns& c, bool is_signed, int32_t* sums) { add_any(c, is_signed, sums); }
+
+#if defined(__x86_64__)
+__attribute__((target("avx2"))) void add_avx2(const Columns& c, bool is_signed, int32_t* sums) {
+  add_any(c, is_signed, sums);
+}
+
+__attribute__((target("avx512f,avx512bw,avx512vl,avx512dq,prefer-vector-width=512"))) void
+add_avx512(const Columns& c, bool is_signed, int32_t* sums) {
+  add_any(c, is_signed, sums);
+}
+#endif
+
+// QAT_CPU_CAPABILITY chooses here too.
+Add chosen() {
+#if defined(__x86_64__)
+  const std::string_view name = kernels().name;
+  if (name == "avx512") return &add_avx512;
+  if (name == "avx2") return &add_avx2;
+#endif
+  return &add_generic;
 }
 
 }  // namespace
 
 void sum_codes(const uint8_t* codes, bool is_signed, int64_t positions, int64_t channels,
                int64_t* sums) {
+  static const Add add = chosen();
   std::fill(sums, sums + channels, 0);
   std::array<int32_t, kColumns> part;
   for (int64_t first = 0; first < positions; first += kLongestSum) {
     const int64_t length = std::min(kLongestSum, positions - first);
     for (int64_t c = 0; c < channels; c += kColumns) {
-      const int64_t columns = std::min(kColumns, channels - c);
-      const uint8_t* from = codes + first * channels + c;
-      if (is_signed) {
-        add_signed(reinterpret_cast<const int8_t*>(from), channels, length, columns, part.data());
-      } else {
-        add_unsigned(from, channels, length, columns, part.data());
-      }
-      for (int64_t k = 0; k < columns; ++k) sums[c + k] += part[static_cast<size_t>(k)];
+      const int64_t count = std::min(kColumns, channels - c);
+      add({codes + first * channels + c, channels, length, count}, is_signed, part.data());
+      for (int64_t k = 0; k < count; ++k) sums[c + k] += part[static_cast<size_t>(k)];
     }
   }
 }

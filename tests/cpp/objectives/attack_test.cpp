@@ -65,13 +65,17 @@ TEST_F(PgdTest, WrongNumbersAreNamed) {
     }
     return "";
   };
-  EXPECT_EQ(message(options(0)), "attack: epsilon: expected above 0, got 0");
+  EXPECT_EQ(
+      message({.epsilon = at::tensor(0.1), .low = at::tensor(0.0)}),
+      "pgd: high: expected a tensor in the units of the inputs, got none; give every option of "
+      "AttackOptions but step and generator");
+  EXPECT_EQ(message(options(0)), "pgd: epsilon: expected above 0, got 0");
   AttackOptions chosen = options(0.1);
   chosen.steps = 0;
-  EXPECT_EQ(message(chosen), "attack: steps: expected 1 or more, got 0");
+  EXPECT_EQ(message(chosen), "pgd: steps: expected 1 or more, got 0");
   chosen = options(0.1);
   chosen.step = at::tensor({0.5, -1.0});
-  EXPECT_EQ(message(chosen), "attack: step: expected above 0, got -1");
+  EXPECT_EQ(message(chosen), "pgd: step: expected above 0, got -1");
 }
 
 }  // namespace
