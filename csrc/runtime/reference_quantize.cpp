@@ -1,5 +1,6 @@
 // Rules 2, 3 and 11: between floats and codes, and tables of codes.
 
+#include "kernels/cpu/byte_table.h"
 #include "numerics/quantize.h"
 #include "runtime/code_table.h"
 #include "runtime/operators.h"
@@ -42,19 +43,14 @@ QAT_MULTIVERSION void dequantize_range(const uint8_t* codes, float* x, int64_t n
 namespace {
 
 template <typename Entry>
-void lookup_range(const uint8_t* codes, const Entry* by_byte, Entry* out, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) out[i] = by_byte[codes[i]];
-}
-
-template <typename Entry>
 Binder lookup_binder(const Site& site, const Tensor& table, TensorType to) {
   return [site, by_byte = indexed_by_byte(table.data<Entry>(), site.input(0).format),
           to](const Binding& at) -> Bound {
     check_made(site.node, to, at.inputs[0]->shape, *at.output);
     return [by_byte, input = at.inputs[0], output = at.output](int threads, MacCount&) {
       parallel_for(threads, output->numel, kElementGrain, [&](int64_t begin, int64_t end) {
-        lookup_range(input->as<uint8_t>() + begin, by_byte.data(), output->as<Entry>() + begin,
-                     end - begin);
+        kernels::map_each(input->as<uint8_t>() + begin, output->as<Entry>() + begin, end - begin,
+                          by_byte);
       });
     };
   };

@@ -8,10 +8,6 @@
 namespace qat::kernels {
 namespace {
 
-void map_each(const uint8_t* from, uint8_t* to, int64_t n, const ByteTable& table) {
-  for (int64_t i = 0; i < n; ++i) to[i] = table[from[i]];
-}
-
 #if defined(__x86_64__)
 // vpermi2b looks 64 bytes up in 128; the highest bit of a code chooses between the halves.
 __attribute__((target("avx512f,avx512bw,avx512vbmi"))) void map_vectors(const uint8_t* from,

@@ -26,21 +26,17 @@ std::array<T, 256> widen(const at::Tensor& table, bool is_signed, int64_t quant_
   return wide;
 }
 
-void map(const std::array<float, 256>& table, const uint8_t* from, float* to, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) to[i] = table[from[i]];
-}
-
-void map(const kernels::ByteTable& table, const uint8_t* from, uint8_t* to, int64_t n) {
-  kernels::map_bytes(from, to, n, table);
-}
-
 template <typename T>
 void look_up(const at::Tensor& codes, const at::Tensor& table, int64_t quant_min, at::Tensor& out) {
   const auto wide = widen<T>(table, codes.scalar_type() == at::kChar, quant_min);
   const auto* from = static_cast<const uint8_t*>(codes.const_data_ptr());
   T* to = static_cast<T*>(out.mutable_data_ptr());
   at::parallel_for(0, codes.numel(), kGrain, [&](int64_t begin, int64_t end) {
-    map(wide, from + begin, to + begin, end - begin);
+    if constexpr (sizeof(T) == 1) {
+      kernels::map_bytes(from + begin, to + begin, end - begin, wide);
+    } else {
+      kernels::map_each(from + begin, to + begin, end - begin, wide);
+    }
   });
 }
 

@@ -8,29 +8,18 @@
 #include <vector>
 
 #include "error.h"
+#include "softmax_rows.h"
 
 namespace qat {
 namespace {
 
 constexpr int64_t kRows = 5, kClasses = 4;
 
-using Row = std::vector<double>;
+using qat::testing::Row;
+using qat::testing::row;
+using qat::testing::softmax;
 
-Row row(const at::Tensor& values, int64_t index) {
-  Row out;
-  for (int64_t k = 0; k < values.size(1); ++k) out.push_back(values[index][k].item<double>());
-  return out;
-}
-
-Row softmax(const Row& logits, double temperature) {
-  double sum = 0;
-  Row out;
-  for (const double value : logits) sum += std::exp(value / temperature);
-  for (const double value : logits) out.push_back(std::exp(value / temperature) / sum);
-  return out;
-}
-
-class DistillationTest : public testing::Test {
+class DistillationTest : public ::testing::Test {
  protected:
   DistillationTest() {
     at::manual_seed(3);

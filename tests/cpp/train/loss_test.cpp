@@ -6,28 +6,18 @@
 #include <cmath>
 #include <vector>
 
+#include "softmax_rows.h"
+
 namespace qat::train {
 namespace {
 
 constexpr int64_t kRows = 5, kClasses = 4;
 
-using Row = std::vector<double>;
+using qat::testing::Row;
+using qat::testing::row;
+using qat::testing::softmax;
 
-Row row(const at::Tensor& values, int64_t index) {
-  Row out;
-  for (int64_t k = 0; k < values.size(1); ++k) out.push_back(values[index][k].item<double>());
-  return out;
-}
-
-Row softmax(const Row& logits) {
-  double sum = 0;
-  Row out;
-  for (const double value : logits) sum += std::exp(value);
-  for (const double value : logits) out.push_back(std::exp(value) / sum);
-  return out;
-}
-
-class LossTest : public testing::Test {
+class LossTest : public ::testing::Test {
  protected:
   LossTest() {
     at::manual_seed(3);
