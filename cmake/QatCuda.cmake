@@ -42,7 +42,7 @@ endif()
 # One stem per operator, the same in both folders; requantize is bn_act_quantize's kernel.
 set(operators affine_half batch_statistics bn_act bn_act_quantize bn_act_quantize_backward choose_qparams
   conv_int fake_quantize fake_quantize_learned fold_batch_norm linear_int lookup observe_histogram
-  observe_minmax quantize quantize_weight sum_codes)
+  observe_minmax quantize quantize_weight straight_through sum_codes)
 list(TRANSFORM operators REPLACE "(.+)" "kernels/cuda/\\1.cu" OUTPUT_VARIABLE kernel_sources)
 list(TRANSFORM operators REPLACE "(.+)" "ops/cuda/\\1.cpp" OUTPUT_VARIABLE glue_sources)
 list(APPEND kernel_sources kernels/cuda/window_products.cu)

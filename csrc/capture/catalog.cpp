@@ -152,18 +152,18 @@ c10::OperatorHandle functional(const c10::OperatorHandle& op) {
               " has no functional twin, so it cannot be recorded; use an out-of-place one.");
 }
 
-const c10::IValue* Arguments::find(const char* name) const {
+const c10::IValue* Arguments::find(std::string_view name) const {
   const auto index = index_of(name);
   return index ? &values_[*index] : nullptr;
 }
 
-const c10::IValue& Arguments::get(const char* name) const {
+const c10::IValue& Arguments::get(std::string_view name) const {
   const auto* value = find(name);
   TORCH_INTERNAL_ASSERT(value != nullptr, schema_->name(), " has no argument ", name);
   return *value;
 }
 
-std::optional<size_t> Arguments::index_of(const char* name) const {
+std::optional<size_t> Arguments::index_of(std::string_view name) const {
   const auto& arguments = schema_->arguments();
   for (size_t i = 0; i < arguments.size(); ++i) {
     if (arguments[i].name() == name) return i;

@@ -6,6 +6,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "graph/graph.h"
@@ -59,9 +60,9 @@ class Arguments {
   size_t size() const { return schema_->arguments().size(); }
   const c10::IValue& at(size_t index) const { return values_[index]; }
   // nullptr when the schema has no such argument.
-  const c10::IValue* find(const char* name) const;
-  const c10::IValue& get(const char* name) const;
-  std::optional<size_t> index_of(const char* name) const;
+  const c10::IValue* find(std::string_view name) const;
+  const c10::IValue& get(std::string_view name) const;
+  std::optional<size_t> index_of(std::string_view name) const;
   const c10::FunctionSchema& schema() const { return *schema_; }
 
  private:

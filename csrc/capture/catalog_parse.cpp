@@ -12,7 +12,7 @@ float scalar_or(const c10::IValue* value, float fallback) {
   return static_cast<float>(value->toScalar().toDouble());
 }
 
-std::optional<size_t> present(const Arguments& arguments, const char* name) {
+std::optional<size_t> present(const Arguments& arguments, std::string_view name) {
   const auto index = arguments.index_of(name);
   if (!index || arguments.at(*index).isNone()) return std::nullopt;
   const auto& value = arguments.at(*index);

@@ -38,22 +38,6 @@ bool writes(const c10::FunctionSchema& schema, size_t index) {
 
 }  // namespace
 
-std::vector<int64_t> TraceNode::inputs() const {
-  std::vector<int64_t> ids;
-  for (const auto& argument : arguments) {
-    for (const int64_t id : argument.values) {
-      if (id != kNoValue) ids.push_back(id);
-    }
-  }
-  return ids;
-}
-
-std::vector<c10::IValue> TraceNode::plain_arguments() const {
-  std::vector<c10::IValue> plain;
-  for (const auto& argument : arguments) plain.push_back(argument.plain);
-  return plain;
-}
-
 Recorder::Recorder(const NamedTensors& tensors, const TensorList& inputs) {
   value_module_.push_back("input");
   for (const auto& [name, tensor] : tensors) {

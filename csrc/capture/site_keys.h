@@ -1,10 +1,11 @@
 #pragma once
 // Recognising in a later forward the operator calls that capture saw.
 
+#include <c10/util/ArrayRef.h>
+#include <c10/util/flat_hash_map.h>
+
 #include <cstdint>
 #include <string>
-#include <unordered_map>
-#include <vector>
 
 namespace qat::capture {
 
@@ -40,7 +41,7 @@ class SiteKeys {
   }
 
   // Any other call. operands: the ancestor of each tensor operand, in order.
-  Site plain(const std::string& stem, const std::vector<Ancestor>& operands) {
+  Site plain(const std::string& stem, c10::ArrayRef<Ancestor> operands) {
     uint64_t base = hash_string(stem);
     Ancestor latest;
     for (const Ancestor& ancestor : operands) {
@@ -71,7 +72,7 @@ class SiteKeys {
   }
 
   int64_t order_ = 0;
-  std::unordered_map<uint64_t, int64_t> counts_;
+  ska::flat_hash_map<uint64_t, int64_t> counts_;
 };
 
 // "layer1.0.conv1.weight" -> "layer1.0.conv1"; "weight" -> "".

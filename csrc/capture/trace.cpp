@@ -123,6 +123,30 @@ void require_inputs_used(const Trace& trace) {
 
 }  // namespace
 
+std::vector<int64_t> TraceNode::inputs() const {
+  std::vector<int64_t> ids;
+  for (const auto& argument : arguments) {
+    for (const int64_t id : argument.values) {
+      if (id != kNoValue) ids.push_back(id);
+    }
+  }
+  return ids;
+}
+
+size_t TraceNode::input_count() const {
+  size_t count = 0;
+  for (const auto& argument : arguments) {
+    for (const int64_t id : argument.values) count += id != kNoValue;
+  }
+  return count;
+}
+
+std::vector<c10::IValue> TraceNode::plain_arguments() const {
+  std::vector<c10::IValue> plain;
+  for (const auto& argument : arguments) plain.push_back(argument.plain);
+  return plain;
+}
+
 int64_t batch_of(const TensorList& example) {
   for (const at::Tensor& tensor : example) {
     if (tensor.dim() > 0) return tensor.size(0);

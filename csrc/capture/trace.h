@@ -53,6 +53,7 @@ struct TraceNode {
 
   // Value ids of every tensor argument, in schema order.
   std::vector<int64_t> inputs() const;
+  size_t input_count() const;
   // The arguments as IValues of the first batch, tensors left as None.
   std::vector<c10::IValue> plain_arguments() const;
 };

@@ -1,6 +1,7 @@
 #include "insert/chain_codes.h"
 
 #include "insert/ops_calls.h"
+#include "ops/chain.h"
 
 namespace qat::insert {
 namespace {
@@ -34,6 +35,21 @@ at::Tensor chain_codes(const Chain& chain, const QuantizeTo& to) {
   const at::Tensor real = evaluate_apart(chain);
   if (to.observe) to.report(call::finite_range(real));
   return call::quantize(real, to.target);
+}
+
+bool bent_by_quantizer_alone(const Chain& chain, const QuantizeTo& to) {
+  return to.fused && !chain.batch_norm && !chain.slope.defined() &&
+         chain.activation.kind == numerics::ActivationKind::none && !to.learned.scale.defined() &&
+         !to.learned.zero_point.defined();
+}
+
+MaskedCodes masked_codes(const Chain& chain, const QuantizeTo& to) {
+  const bool is_real = chain.plain() && !chain.multiplier.defined();
+  const at::Tensor real =
+      is_real ? ops::in_rows(chain.acc, call::axis_of(chain)) : call::bn_act(chain);
+  auto [codes, mask, range] = call::quantize_with_mask(real, to.target);
+  if (to.observe) to.report(range);
+  return {codes, mask};
 }
 
 }  // namespace qat::insert

@@ -8,4 +8,13 @@ namespace qat::insert {
 // Reports the range where `to` wants it observed.
 at::Tensor chain_codes(const Chain& chain, const QuantizeTo& to);
 
+// Note [One bit per element]
+// Where nothing but the quantizer bends the gradient, backward needs rule 4 alone. Its bits are
+// written beside the codes, and neither the accumulator nor the real values are kept.
+bool bent_by_quantizer_alone(const Chain& chain, const QuantizeTo& to);
+struct MaskedCodes {
+  at::Tensor codes, mask;
+};
+MaskedCodes masked_codes(const Chain& chain, const QuantizeTo& to);
+
 }  // namespace qat::insert

@@ -100,6 +100,29 @@ variable_list tensors_of(const Chain& chain, const Codes* to) {
   return saved;
 }
 
+uint32_t drop_undefined(variable_list& tensors) {
+  static_assert(kChainTensors <= 32);
+  uint32_t kept = 0;
+  variable_list defined;
+  defined.reserve(tensors.size());
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    if (!tensors[i].defined()) continue;
+    kept |= 1u << i;
+    defined.push_back(std::move(tensors[i]));
+  }
+  tensors = std::move(defined);
+  return kept;
+}
+
+variable_list restore_undefined(uint32_t kept, variable_list saved) {
+  variable_list tensors(kChainTensors);
+  size_t next = 0;
+  for (size_t i = 0; i < tensors.size(); ++i) {
+    if ((kept >> i & 1u) != 0) tensors[i] = std::move(saved[next++]);
+  }
+  return tensors;
+}
+
 Chain rebuild_chain(const ChainScalars& s, const variable_list& saved) {
   Chain chain;
   if (s.recomputed) {

@@ -11,6 +11,8 @@ namespace qat::insert {
 // Everything of a chain but its tensors.
 struct ChainScalars {
   bool linear;  // its gradient is that of the result, and nothing else is kept
+  bool masked;  // Note [One bit per element]: the mask is all that is kept
+  std::vector<int64_t> mask_stride;
   int64_t axis;
   numerics::Activation activation;
   bool has_batch_norm, through_statistics, residual_is_codes, quantized;
@@ -28,6 +30,7 @@ struct ChainScalars {
   int64_t residual_axis, residual_zero_point;
   std::optional<ConvGeometry> residual_geometry;
   QuantizerBackward quantizer;  // where its scale or zero point is learned
+  uint32_t kept;                // which of the tensors were saved, one bit for each
 };
 
 // The tensors, by their places among the saved ones; those that a chain lacks are undefined.
@@ -56,6 +59,11 @@ enum ChainTensor : size_t {
 
 ChainScalars scalars_of(const Chain& chain, const Codes* to);
 torch::autograd::variable_list tensors_of(const Chain& chain, const Codes* to);
+// A chain has seven of them or so, and an undefined one takes as long to save as another: they are
+// left out, and put back in their places. Returns the bits of those that are defined.
+uint32_t drop_undefined(torch::autograd::variable_list& tensors);
+torch::autograd::variable_list restore_undefined(uint32_t kept,
+                                                 torch::autograd::variable_list saved);
 // The chain again, but for what only its forward needed.
 Chain rebuild_chain(const ChainScalars& scalars, const torch::autograd::variable_list& saved);
 

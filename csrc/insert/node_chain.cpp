@@ -40,11 +40,29 @@ bool is_linear(const Chain& chain, Outcome outcome) {
          chain.activation.kind == numerics::ActivationKind::none;
 }
 
+// grad: of the sum.
 variable_list linear_backward(const ChainScalars& scalars, const at::Tensor& grad) {
   variable_list out(11);
   out[0] = grad;
   if (scalars.residual_grad) out[3] = grad;
   return out;
+}
+
+// The forward alone. to: of an outcome in codes.
+at::Tensor result_of(const Chain& chain, const Nominal& nominal, Outcome outcome,
+                     const QuantizeTo* to, c10::Device device) {
+  switch (outcome) {
+    case Outcome::pending: {
+      auto payload = std::make_shared<Payload>();
+      payload->chain = chain;
+      return make_like(std::move(payload), nominal, device);
+    }
+    case Outcome::real:
+      return to_nominal(call::bn_act(chain), nominal);
+    case Outcome::codes:
+      break;
+  }
+  return make_like(codes_payload(with_codes(to->target, chain_codes(chain, *to))), nominal, device);
 }
 
 struct ChainNode : Function<ChainNode> {
@@ -56,41 +74,44 @@ struct ChainNode : Function<ChainNode> {
                             const QuantizeTo* to) {
     (void)scale, (void)zero_point;  // for their gradients
     const Codes* target = outcome == Outcome::codes ? &to->target : nullptr;
+    const auto wanted = [](const OptionalTensor& t) { return t && t->requires_grad(); };
     ChainScalars scalars{};
+    MaskedCodes masked;
     if (is_linear(chain, outcome)) {
       scalars.linear = true;
+    } else if (target != nullptr && bent_by_quantizer_alone(chain, *to) &&
+               (source.requires_grad() || wanted(residual))) {
+      masked = masked_codes(chain, *to);
+      scalars.masked = true;
+      scalars.mask_stride = masked.codes.strides().vec();
+      ctx->save_for_backward({masked.mask});
     } else {
       const Chain compact = kept(chain, outcome);
-      ctx->save_for_backward(tensors_of(compact, target));
+      auto tensors = tensors_of(compact, target);
       scalars = scalars_of(compact, target);
+      scalars.kept = drop_undefined(tensors);
+      ctx->save_for_backward(std::move(tensors));
     }
-    const auto wanted = [](const OptionalTensor& t) { return t && t->requires_grad(); };
     scalars.gamma_grad = wanted(gamma);
     scalars.beta_grad = wanted(beta);
     scalars.residual_grad = wanted(residual);
     scalars.slope_grad = wanted(slope);
     if (target != nullptr) scalars.quantizer = quantizer_backward_of(*to);
     ctx->saved_data["chain"] = Held<ChainScalars>::hold(scalars);
-    switch (outcome) {
-      case Outcome::pending: {
-        auto payload = std::make_shared<Payload>();
-        payload->chain = chain;
-        return make_like(std::move(payload), nominal, source.device());
-      }
-      case Outcome::real:
-        return to_nominal(call::bn_act(chain), nominal);
-      case Outcome::codes:
-        break;
-    }
-    return make_like(codes_payload(with_codes(to->target, chain_codes(chain, *to))), nominal,
-                     source.device());
+    if (!scalars.masked) return result_of(chain, nominal, outcome, to, source.device());
+    return make_like(codes_payload(with_codes(to->target, masked.codes)), nominal, source.device());
   }
 
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     require_first_order();
     const auto& scalars = Held<ChainScalars>::get(ctx->saved_data["chain"]);
     if (scalars.linear) return linear_backward(scalars, grads[0]);
-    const auto saved = ctx->get_saved_variables();
+    auto kept = ctx->get_saved_variables();
+    if (scalars.masked) {
+      return linear_backward(scalars,
+                             call::straight_through(grads[0], kept[0], scalars.mask_stride));
+    }
+    const auto saved = restore_undefined(scalars.kept, std::move(kept));
     const Chain chain = rebuild_chain(scalars, saved);
     Codes to;
     to.format = scalars.format;
@@ -120,10 +141,16 @@ at::Tensor apply(Chain chain, const Nominal& nominal, Outcome outcome, const Qua
         "needed. Use the out-of-place operator, or clone() the tensor first.");
   }
   if (!at::GradMode::is_enabled()) chain.save = SavedValue::float32;  // nothing is kept
+  const at::Tensor none;
   const auto& bn = chain.batch_norm;
   const RangeEdges learned = to != nullptr ? to->learned : RangeEdges{};
-  return ChainNode::apply(chain.source, bn ? optional(bn->gamma) : std::nullopt,
-                          bn ? optional(bn->beta) : std::nullopt, optional(chain.residual),
+  const at::Tensor &gamma = bn ? bn->gamma : none, &beta = bn ? bn->beta : none;
+  if (!needs_node({&chain.source, &gamma, &beta, &chain.residual, &chain.slope, &learned.scale,
+                   &learned.zero_point})) {
+    const at::NoGradGuard no_grad;
+    return result_of(chain, nominal, outcome, to, chain.source.device());
+  }
+  return ChainNode::apply(chain.source, optional(gamma), optional(beta), optional(chain.residual),
                           optional(chain.slope), optional(learned.scale),
                           optional(learned.zero_point), chain, nominal, outcome, to);
 }
@@ -136,15 +163,15 @@ at::Tensor LayerSource::accumulate() const {
 }
 
 at::Tensor make_pending(Chain chain, const Nominal& nominal) {
-  return apply(chain, nominal, Outcome::pending, nullptr);
+  return apply(std::move(chain), nominal, Outcome::pending, nullptr);
 }
 
 at::Tensor make_codes(Chain chain, const Nominal& nominal, const QuantizeTo& to) {
-  return apply(chain, nominal, Outcome::codes, &to);
+  return apply(std::move(chain), nominal, Outcome::codes, &to);
 }
 
 at::Tensor make_real(Chain chain, const Nominal& nominal) {
-  return apply(chain, nominal, Outcome::real, nullptr);
+  return apply(std::move(chain), nominal, Outcome::real, nullptr);
 }
 
 at::Tensor wrap_real(const at::Tensor& real) {

@@ -1,10 +1,9 @@
-// Convolutions and linear layers: integer accumulators forward, float32 gradients backward.
-// Only the codes are kept for backward.
+// Convolutions and linear layers: integer accumulators forward, float32
+// gradients backward. Only the codes are kept for backward.
 
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/empty_like.h>
-#include <ATen/ops/mm.h>
-#include <c10/core/impl/LocalDispatchKeySet.h>
+#include <ATen/ops/empty.h>
+#include <ATen/ops/zeros.h>
 #include <torch/csrc/autograd/custom_function.h>
 
 #include <algorithm>
@@ -24,15 +23,15 @@ using torch::autograd::variable_list;
 // Of a layer's result, what is not in its accumulator.
 struct LayerOutput {
   int64_t axis;
-  Nominal nominal;
+  bool channels_last;
   SavedValue save;
-  std::optional<ConvGeometry> geometry;
+  const ConvGeometry* geometry;  // nullptr: a linear layer
 };
 
 // m[c] of rule 7.
 at::Tensor real_scale(const at::Tensor& weight_scale, float input_scale) {
   const at::Tensor from = weight_scale.contiguous();
-  const at::Tensor multiplier = at::empty_like(from);
+  const at::Tensor multiplier = at::empty(from.sizes(), from.options());
   const auto* scale = from.const_data_ptr<float>();
   auto* to = multiplier.mutable_data_ptr<float>();
   for (int64_t c = 0; c < from.numel(); ++c) to[c] = numerics::mul(scale[c], input_scale);
@@ -50,37 +49,60 @@ at::Tensor layer_output(const at::Tensor& acc, const at::Tensor& input, const Qu
   chain.save = output.save;
   if (output.save == SavedValue::recompute) {
     const Codes& codes = *payload_of(input)->codes;
-    chain.layer = LayerSource{codes.codes, w.codes, codes.params.zero_point, output.geometry};
+    chain.layer = LayerSource{codes.codes, w.codes, codes.params.zero_point, {}};
+    if (output.geometry != nullptr) chain.layer->geometry = *output.geometry;
   }
   payload->chain = std::move(chain);
-  return make_like(std::move(payload), output.nominal, input.device());
+  return make_like(std::move(payload), Nominal::dense(acc.sizes(), output.channels_last),
+                   input.device());
 }
 
-at::Tensor accumulate(const Codes& input, const at::Tensor& weight,
-                      const std::optional<ConvGeometry>& geometry, const NumericsRecipe& numerics) {
-  if (numerics.forward == ForwardType::float32) return accumulate_float(input, weight, geometry);
-  return geometry ? call::conv_int(input, weight, *geometry) : call::linear_int(input, weight);
+at::Tensor accumulate(const Codes& input, const at::Tensor& weight, const ConvGeometry* geometry,
+                      const NumericsRecipe& numerics) {
+  if (numerics.forward == ForwardType::float32) {
+    const auto copy = geometry != nullptr ? std::optional(*geometry) : std::nullopt;
+    return accumulate_float(input, weight, copy);
+  }
+  return geometry != nullptr ? call::conv_int(input, weight, *geometry)
+                             : call::linear_int(input, weight);
 }
 
-// Which of a layer's gradients somebody wants. AutogradContext::needs_input_grad counts edges, and
-// an absent bias has none.
+at::Tensor conv_forward(const at::Tensor& input, const QuantizedWeight& w,
+                        const OptionalTensor& bias, const ConvGeometry& geometry,
+                        const NumericsRecipe& numerics, bool channels_last) {
+  const at::Tensor acc = accumulate(*payload_of(input)->codes, w.codes, &geometry, numerics);
+  return layer_output(acc, input, w, bias, {1, channels_last, numerics.save, &geometry});
+}
+
+at::Tensor linear_forward(const at::Tensor& input, const QuantizedWeight& w,
+                          const OptionalTensor& bias, const NumericsRecipe& numerics) {
+  const at::Tensor acc = accumulate(*payload_of(input)->codes, w.codes, nullptr, numerics);
+  return layer_output(acc, input, w, bias, {acc.dim() - 1, false, numerics.save, nullptr});
+}
+
+// Which of a layer's gradients somebody wants.
+// AutogradContext::needs_input_grad counts edges, and an absent bias has none.
 struct Wanted {
   bool input, weight, bias;
 };
 
-void save_layer(AutogradContext* ctx, const at::Tensor& input, const at::Tensor& weight,
-                const OptionalTensor& bias, const QuantizedWeight& w) {
-  ctx->saved_data["wanted"] = Held<Wanted>::hold(
-      {input.requires_grad(), weight.requires_grad(), bias && bias->requires_grad()});
-  const Codes& codes = *payload_of(input)->codes;
-  ctx->save_for_backward({codes.codes, codes.scale, codes.zero_point, w.codes, w.scale});
+Wanted wanted_of(const at::Tensor& input, const at::Tensor& weight, const OptionalTensor& bias) {
+  return {input.requires_grad(), weight.requires_grad(), bias && bias->requires_grad()};
 }
 
 // What backward needs beside the saved tensors.
 struct LayerBackward {
-  ConvGeometry geometry;
+  Wanted wanted;
   GradientType products;
+  ConvGeometry geometry;  // of a convolution
 };
+
+void save_layer(AutogradContext* ctx, const at::Tensor& input, const QuantizedWeight& w,
+                LayerBackward layer) {
+  ctx->saved_data["layer"] = Held<LayerBackward>::hold(std::move(layer));
+  const Codes& codes = *payload_of(input)->codes;
+  ctx->save_for_backward({codes.codes, codes.scale, codes.zero_point, w.codes, w.scale});
+}
 
 Codes saved_codes(const variable_list& saved) { return {saved[0], {}, {}, saved[1], saved[2]}; }
 
@@ -95,10 +117,14 @@ struct LinearGradients {
   at::Tensor input, weight;
 };
 
-LinearGradients linear_backward_narrow(const variable_list& saved, const at::Tensor& rows,
-                                       const Wanted& wanted, GradientType products) {
+LinearGradients linear_backward(const variable_list& saved, const at::Tensor& rows,
+                                const Wanted& wanted, GradientType products) {
   static const ConvGeometry pointwise{{1, 1}, {0, 0}, {1, 1}, {0, 0}};
   const at::Tensor& weight = saved[3];
+  if (rows.numel() == 0) {
+    return {at::zeros({rows.size(0), weight.size(1)}, rows.options()),
+            at::zeros(weight.sizes(), rows.options())};
+  }
   Codes codes = saved_codes(saved);
   codes.codes = as_image(codes.codes.reshape({rows.size(0), weight.size(1)}));
   const QuantizedWeight kernel{weight.view({weight.size(0), weight.size(1), 1, 1}), saved[4]};
@@ -108,37 +134,19 @@ LinearGradients linear_backward_narrow(const variable_list& saved, const at::Ten
           wanted.weight ? d_weight.view(weight.sizes()) : at::Tensor()};
 }
 
-LinearGradients linear_backward_32(const variable_list& saved, const at::Tensor& rows,
-                                   const Wanted& wanted) {
-  // backward() may be called under autocast.
-  const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
-  LinearGradients result;
-  if (wanted.input) {
-    result.input = at::mm(rows, saved[3].to(at::kFloat) * saved[4].unsqueeze(1));
-  }
-  if (wanted.weight) {
-    const at::Tensor input = call::dequantize(saved_codes(saved));
-    result.weight = at::mm(rows.t(), input.reshape({rows.size(0), saved[3].size(1)}));
-  }
-  return result;
-}
-
 struct ConvNode : Function<ConvNode> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& input, const at::Tensor& weight,
                             const OptionalTensor& bias, const QuantizedWeight& codes,
                             const ConvGeometry& geometry, const NumericsRecipe& numerics,
                             bool channels_last) {
-    save_layer(ctx, input, weight, bias, codes);
-    ctx->saved_data["layer"] = Held<LayerBackward>::hold({geometry, numerics.backward});
-    const at::Tensor acc = accumulate(*payload_of(input)->codes, codes.codes, geometry, numerics);
-    return layer_output(acc, input, codes, bias,
-                        {1, Nominal::dense(acc.sizes(), channels_last), numerics.save, geometry});
+    save_layer(ctx, input, codes, {wanted_of(input, weight, bias), numerics.backward, geometry});
+    return conv_forward(input, codes, bias, geometry, numerics, channels_last);
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     require_first_order();
     const auto saved = ctx->get_saved_variables();
     const auto& layer = Held<LayerBackward>::get(ctx->saved_data["layer"]);
-    const auto& wanted = Held<Wanted>::get(ctx->saved_data["wanted"]);
+    const Wanted& wanted = layer.wanted;
     auto [d_input, d_weight] =
         call::conv_int_backward(grads[0], saved_codes(saved), {saved[3], saved[4]}, layer.geometry,
                                 layer.products, wanted.input, wanted.weight);
@@ -154,23 +162,17 @@ struct LinearNode : Function<LinearNode> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& input, const at::Tensor& weight,
                             const OptionalTensor& bias, const QuantizedWeight& codes,
                             const NumericsRecipe& numerics) {
-    save_layer(ctx, input, weight, bias, codes);
-    ctx->saved_data["products"] = static_cast<int64_t>(numerics.backward);
-    const at::Tensor acc = accumulate(*payload_of(input)->codes, codes.codes, {}, numerics);
-    return layer_output(acc, input, codes, bias,
-                        {acc.dim() - 1, Nominal::dense(acc.sizes(), false), numerics.save, {}});
+    save_layer(ctx, input, codes, {wanted_of(input, weight, bias), numerics.backward, {}});
+    return linear_forward(input, codes, bias, numerics);
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     require_first_order();
     const auto saved = ctx->get_saved_variables();
-    const auto& wanted = Held<Wanted>::get(ctx->saved_data["wanted"]);
+    const auto& [wanted, products, geometry] = Held<LayerBackward>::get(ctx->saved_data["layer"]);
     const at::Tensor& grad = grads[0];
     const int64_t count = grad.numel() / std::max<int64_t>(1, grad.size(-1));
     const at::Tensor rows = grad.reshape({count, grad.size(-1)});
-    const auto products = static_cast<GradientType>(ctx->saved_data["products"].toInt());
-    const bool narrow = products != GradientType::float32 && rows.numel() > 0;
-    auto [d_input, d_weight] = narrow ? linear_backward_narrow(saved, rows, wanted, products)
-                                      : linear_backward_32(saved, rows, wanted);
+    auto [d_input, d_weight] = linear_backward(saved, rows, wanted, products);
     if (wanted.input) d_input = d_input.view(saved[0].sizes());
     at::Tensor d_bias;
     if (wanted.bias) d_bias = rows.sum(0);
@@ -187,12 +189,20 @@ at::Tensor conv_int(const at::Tensor& input, const at::Tensor& weight, const Qua
     return t.suggest_memory_format() != at::MemoryFormat::Contiguous;
   };
   const bool channels_last = is_channels_last(input) || is_channels_last(codes.codes);
+  if (!needs_node({&input, &weight, &bias})) {
+    const at::NoGradGuard no_grad;
+    return conv_forward(input, codes, optional(bias), geometry, numerics, channels_last);
+  }
   return ConvNode::apply(input, weight, optional(bias), codes, geometry, numerics, channels_last);
 }
 
 at::Tensor linear_int(const at::Tensor& input, const at::Tensor& weight,
                       const QuantizedWeight& codes, const at::Tensor& bias,
                       const NumericsRecipe& numerics) {
+  if (!needs_node({&input, &weight, &bias})) {
+    const at::NoGradGuard no_grad;
+    return linear_forward(input, codes, optional(bias), numerics);
+  }
   return LinearNode::apply(input, weight, optional(bias), codes, numerics);
 }
 

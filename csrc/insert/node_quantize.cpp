@@ -20,22 +20,37 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::variable_list;
+
 struct QuantizeNode : Function<QuantizeNode> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& real,
                             const OptionalTensor& scale, const OptionalTensor& zero_point,
                             const QuantizeTo& to) {
-    Chain chain;  // a chain of nothing: quantizes and observes in one pass
-    chain.acc = real;
-    const at::Tensor codes = chain_codes(chain, to);
     (void)scale, (void)zero_point;  // for their gradients
-    ctx->save_for_backward({real, to.target.scale, to.target.zero_point});
+    Chain chain;                    // a chain of nothing: quantizes and observes in one pass
+    chain.acc = real;
+    at::Tensor codes;
+    std::vector<int64_t> mask_stride;
+    if (real.requires_grad() && bent_by_quantizer_alone(chain, to)) {
+      MaskedCodes masked = masked_codes(chain, to);
+      ctx->save_for_backward({masked.mask});
+      mask_stride = masked.codes.strides().vec();
+      codes = std::move(masked.codes);
+    } else {
+      codes = chain_codes(chain, to);
+      ctx->save_for_backward({real, to.target.scale, to.target.zero_point});
+    }
     ctx->saved_data["quantizer"] = Held<QuantizerBackward>::hold(quantizer_backward_of(to));
+    ctx->saved_data["mask_stride"] = std::move(mask_stride);
     return make_like(codes_payload(with_codes(to.target, codes)), Nominal::like(real),
                      real.device());
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     require_first_order();
     const auto saved = ctx->get_saved_variables();
+    if (saved.size() == 1) {
+      const auto stride = ctx->saved_data["mask_stride"].toIntVector();
+      return {call::straight_through(grads[0], saved[0], stride), {}, {}, {}};
+    }
     const auto& quantizer = Held<QuantizerBackward>::get(ctx->saved_data["quantizer"]);
     const auto gradients = backpropagate(quantizer, grads[0], saved[0], saved[1], saved[2]);
     return {gradients.x, gradients.scale, gradients.zero_point, at::Tensor()};
@@ -77,7 +92,7 @@ struct LookupNode : Function<LookupNode> {
     require_first_order();
     const auto saved = ctx->get_saved_variables();
     const int64_t quant_min = ctx->saved_data["quant_min"].toInt();
-    return {grads[0] * call::lookup(saved[0], saved[1], quant_min),
+    return {call::lookup(saved[0], saved[1], quant_min).mul_(grads[0]),
             sum_terms(grads[0], saved[0], saved[2], quant_min),
             sum_terms(grads[0], saved[0], saved[3], quant_min),
             {},

@@ -1,9 +1,13 @@
 #pragma once
 // What the node files share.
 
+#include <ATen/FuncTorchTLS.h>
 #include <ATen/core/Tensor.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/core/ivalue.h>
 
+#include <algorithm>
+#include <initializer_list>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -31,6 +35,18 @@ struct Held final : torch::CustomClassHolder {
     return static_cast<const Held<T>*>(ivalue.toCapsule().get())->value;
   }
 };
+
+// Whether an autograd node over these operands has anything to do. Where it has not, its forward
+// may run on its own: torch's apply() takes as long as the forward of a small layer. Under
+// functorch and for tangents of forward mode, apply() has to refuse.
+inline bool needs_node(std::initializer_list<const at::Tensor*> operands) {
+  if (at::functorch::functorchTLSAccessor() != nullptr) return true;
+  const bool records = at::GradMode::is_enabled();
+  return std::any_of(operands.begin(), operands.end(), [&](const at::Tensor* tensor) {
+    if (!tensor->defined()) return false;
+    return (records && tensor->requires_grad()) || tensor->_fw_grad(/*level=*/0).defined();
+  });
+}
 
 // Called by every node's backward. The operators in there have no derivative, so that with
 // create_graph a quantized part of a gradient penalty would silently count as constant.

@@ -13,8 +13,15 @@ namespace qat::insert::call {
 
 using OptionalTensor = std::optional<at::Tensor>;
 
+// The axis whose rows a chain's results lie in: that of the channels, of an image's channels also
+// where nothing of the chain is per channel, and else the last one, which copies nothing.
+int64_t axis_of(const Chain& chain);
 at::Tensor quantize(const at::Tensor& x, const Codes& to);
 at::Tensor dequantize(const Codes& codes);
+// (codes, mask of rule 4 in bits, range), and a gradient under such a mask; stride: the codes'.
+std::tuple<at::Tensor, at::Tensor, at::Tensor> quantize_with_mask(const at::Tensor& x,
+                                                                  const Codes& to);
+at::Tensor straight_through(const at::Tensor& grad, const at::Tensor& mask, at::IntArrayRef stride);
 at::Tensor fake_quantize_backward(const at::Tensor& grad, const at::Tensor& x, const Codes& to);
 at::Tensor conv_int(const Codes& input, const at::Tensor& weight, const ConvGeometry& geometry);
 // (d_input, d_weight); what is not wanted has no elements.

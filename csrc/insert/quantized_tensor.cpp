@@ -6,6 +6,7 @@
 #include <torch/csrc/autograd/variable.h>
 
 #include <type_traits>
+#include <typeinfo>
 #include <utility>
 #include <vector>
 
@@ -102,8 +103,11 @@ bool has_hooks(const at::Tensor& tensor) {
 }
 
 QuantizedTensorImpl* impl_of(const at::Tensor& tensor) {
-  return tensor.defined() ? dynamic_cast<QuantizedTensorImpl*>(tensor.unsafeGetTensorImpl())
-                          : nullptr;
+  // The class is final, so its type is all there is to compare; few other tensors hold the key.
+  auto* impl = tensor.unsafeGetTensorImpl();
+  const bool quantized =
+      impl->key_set().has(kModeKey) && typeid(*impl) == typeid(QuantizedTensorImpl);
+  return quantized ? static_cast<QuantizedTensorImpl*>(impl) : nullptr;
 }
 
 // The tensor written by an in-place operator, when that is a quantized one.

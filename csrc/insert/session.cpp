@@ -9,7 +9,8 @@ namespace {
 using capture::Kind;
 using capture::SiteKeys;
 
-void collect(const c10::IValue& value, std::vector<at::Tensor>& operands) {
+template <typename Tensors>
+void collect(const c10::IValue& value, Tensors& operands) {
   if (value.isTensor()) {
     if (value.toTensor().defined()) operands.push_back(value.toTensor());
   } else if (value.isTensorList()) {
@@ -32,6 +33,7 @@ Session::Session(const capture::Trace& trace, const Plan& plan, QuantizerBank& b
       bank_(bank),
       weight_bank_(weights),
       options_(options),
+      visited_(trace.nodes.size(), false),
       record_(std::move(record)) {}
 
 void Session::start(const TensorList& inputs) {
@@ -61,7 +63,7 @@ void Session::remember(const at::Tensor& tensor, const Origin& origin) {
 // Finds the call's site (Note [Site keys]) and what its results come from.
 Session::Origin Session::result_origin(Call& call) {
   Origin result;
-  std::vector<capture::Ancestor> ancestors;
+  c10::SmallVector<capture::Ancestor, 8> ancestors;
   const std::string* parameter = nullptr;
   for (const at::Tensor& operand : call.operands) {
     const Origin origin = origin_of(operand);
@@ -80,7 +82,7 @@ Session::Origin Session::result_origin(Call& call) {
     call.node = found->second;
     call.site = &plan_.sites[found->second];
     // A call with other operands is another call, whatever its key says.
-    if (trace_.nodes[call.node].inputs().size() != call.operands.size()) call.site = nullptr;
+    if (trace_.nodes[call.node].input_count() != call.operands.size()) call.site = nullptr;
   }
   return result;
 }
@@ -109,7 +111,7 @@ void Session::dispatch(const c10::OperatorHandle& op, torch::jit::Stack& stack) 
   for (size_t i = stack.size() - count; i < stack.size(); ++i) collect(stack[i], call.operands);
   for (const at::Tensor& operand : call.operands) refresh(operand);
   call.origin = result_origin(call);
-  if (call.site != nullptr) visited_.insert(call.node);
+  if (call.site != nullptr) visited_[static_cast<size_t>(call.node)] = true;
   if (options_.recompute && skip_write(call)) return;
   if (!options_.quantize) {
     calibrate(call);

@@ -1,11 +1,12 @@
 #pragma once
 // One planned forward: what becomes of each operator call.
 
+#include <c10/util/SmallVector.h>
+
 #include <exception>
 #include <functional>
 #include <map>
 #include <unordered_map>
-#include <unordered_set>
 #include <vector>
 
 #include "capture/catalog.h"
@@ -84,9 +85,9 @@ class Session final : public Handler {
     torch::jit::Stack& stack;
     const capture::Operator& known;
     capture::Arguments arguments;
-    std::vector<at::Tensor> operands;  // every tensor argument, in schema order
-    at::Tensor written;                // by a planned in-place operator
-    Origin origin;                     // of the results
+    c10::SmallVector<at::Tensor, 6> operands;  // every tensor argument, in schema order
+    at::Tensor written;                        // by a planned in-place operator
+    Origin origin;                             // of the results
     int64_t node = -1;
     const SitePlan* site = nullptr;
     const std::string& name() const;
@@ -161,7 +162,7 @@ class Session final : public Handler {
     int64_t region = 0;
   };
   std::map<std::pair<const c10::TensorImpl*, int>, UsedWeight> weights_;
-  std::unordered_set<int64_t> visited_;
+  std::vector<bool> visited_;  // sites, by node
   std::shared_ptr<ForwardRecord> record_;
   std::exception_ptr failure_;
 };

@@ -4,6 +4,8 @@
 #include <torch/csrc/autograd/functions/accumulate_grad.h>
 #include <torch/csrc/autograd/variable.h>
 
+#include <unordered_set>
+
 #include "error.h"
 #include "insert/session.h"
 
@@ -77,7 +79,7 @@ void Session::require_complete(const TensorList& outputs) const {
   for (size_t i = 0; i < trace_.nodes.size(); ++i) {
     const auto& node = trace_.nodes[i];
     if (!is_layer(node.kind) || !plan_.sites[i].integer) continue;
-    if (visited_.count(static_cast<int64_t>(i)) > 0) continue;
+    if (visited_[i]) continue;
     if (options_.training && at::GradMode::is_enabled()) {
       // Training may drop whole blocks; a layer that ran unseen lies behind the outputs.
       if (!used) used = leaves_behind(outputs);

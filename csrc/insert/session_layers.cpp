@@ -16,7 +16,7 @@
 namespace qat::insert {
 namespace {
 
-at::Tensor tensor_argument(const capture::Arguments& arguments, const char* name) {
+at::Tensor tensor_argument(const capture::Arguments& arguments, std::string_view name) {
   const auto* value = arguments.find(name);
   return value != nullptr && value->isTensor() ? value->toTensor() : at::Tensor();
 }
@@ -116,7 +116,7 @@ Chain Session::chain_of(const at::Tensor& operand, bool bare_layer_only) const {
 
 // Batch norm's normalisation: the statistics of this batch, or the running ones.
 Chain Session::normalized(Call& call, Chain chain, int64_t channels) {
-  const auto kept = [&](const char* name) {
+  const auto kept = [&](std::string_view name) {
     return weight_bank_.kept_channels(call.node, tensor_argument(call.arguments, name));
   };
   const at::Tensor gamma = kept("weight");
@@ -148,8 +148,7 @@ Chain Session::normalized(Call& call, Chain chain, int64_t channels) {
     bn.gain = terms.gain;
   }
   std::tie(chain.multiplier, chain.bias) =
-      call::fold_batch_norm(chain.multiplier, chain.bias, gamma.defined() ? gamma.detach() : gamma,
-                            beta.defined() ? beta.detach() : beta, mean, variance, eps);
+      call::fold_batch_norm(chain.multiplier, chain.bias, gamma, beta, mean, variance, eps);
   chain.batch_norm = std::move(bn);
   return chain;
 }

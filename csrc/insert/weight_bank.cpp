@@ -1,6 +1,7 @@
 #include "insert/weight_bank.h"
 
 #include <ATen/TensorOperators.h>
+#include <ATen/core/LegacyTypeDispatch.h>
 #include <ATen/core/grad_mode.h>
 #include <ATen/ops/zeros.h>
 
@@ -160,11 +161,13 @@ void WeightBank::quantize_ahead(const std::vector<int>& wanted, const ForwardRec
                       weight.sizes() == at::IntArrayRef(entry.shape.sizes);
     if (!fits) continue;
     entries.push_back(&entry);
-    weights.push_back(weight.detach());
+    weights.push_back(weight);
     options.push_back(*plain);
     entry.ahead = Ahead{weight, weight.const_data_ptr(), weight._version(), mode, {}};
   }
   if (entries.empty()) return;
+  // Codes have no derivative; without the guard each weight would have to be detached.
+  const at::AutoDispatchBelowADInplaceOrView below_autograd;
   auto made = quantizers::call::quantize_weights(weights, options);
   for (size_t i = 0; i < entries.size(); ++i) entries[i]->ahead->quantized = std::move(made[i]);
 }

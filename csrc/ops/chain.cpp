@@ -1,6 +1,10 @@
 #include "ops/chain.h"
 
+#include <ATen/DimVector.h>
 #include <ATen/ops/empty.h>
+#include <ATen/ops/empty_strided.h>
+
+#include <algorithm>
 
 #include "numerics/activation.h"
 
@@ -31,6 +35,38 @@ void check_residual(const ChainArguments& chain, const c10::SymInt& channels) {
                     ": residual_zero_point: expected as many elements as residual_scale has (",
                     chain.residual_scale->sym_numel(), "), got ",
                     chain.residual_zero_point->sym_numel(), ".");
+}
+
+// Calls visit(i) for the axes of rows of channels from the innermost one on, until it is false.
+template <typename Visit>
+bool for_each_axis(int64_t rank, int64_t channel_axis, Visit visit) {
+  if (!visit(channel_axis)) return false;
+  for (int64_t i = rank; i-- > 0;) {
+    if (i != channel_axis && !visit(i)) return false;
+  }
+  return true;
+}
+
+bool is_in_rows(const at::Tensor& x, int64_t axis) {
+  if (x.numel() == 0) return true;
+  const auto sizes = x.sizes(), strides = x.strides();
+  int64_t step = 1;
+  return for_each_axis(x.dim(), axis, [&](int64_t i) {
+    if (sizes[i] != 1 && strides[i] != step) return false;
+    step *= sizes[i];
+    return true;
+  });
+}
+
+at::DimVector row_strides(at::IntArrayRef sizes, int64_t axis) {
+  at::DimVector strides(sizes.size());
+  int64_t step = 1;
+  for_each_axis(static_cast<int64_t>(sizes.size()), axis, [&](int64_t i) {
+    strides[i] = step;
+    step *= std::max<int64_t>(sizes[i], 1);
+    return true;
+  });
+  return strides;
 }
 
 // All but the type of acc.
@@ -131,11 +167,24 @@ void check_fold_batch_norm(const OptionalTensor& multiplier, const OptionalTenso
   TORCH_CHECK_VALUE(eps >= 0, kOp, ": eps: expected a number that is not negative, got ", eps, ".");
 }
 
+at::Tensor in_rows(const at::Tensor& x, int64_t axis) {
+  axis = axis < 0 ? axis + x.dim() : axis;
+  if (is_in_rows(x, axis)) return x;
+  return x.movedim(axis, -1).contiguous().movedim(-1, axis);
+}
+
 at::Tensor to_rows(const at::Tensor& x, int64_t axis) { return x.movedim(axis, -1).contiguous(); }
 
+at::Tensor empty_rows(c10::SymIntArrayRef sizes, int64_t axis, const at::TensorOptions& options) {
+  const auto fixed = c10::asIntArrayRefSlowOpt(sizes);
+  if (fixed) return at::empty_strided(*fixed, row_strides(*fixed, axis), options);
+  auto moved = sizes.vec();
+  std::rotate(moved.begin() + axis, moved.begin() + axis + 1, moved.end());
+  return at::empty_symint(moved, options).movedim(-1, axis);
+}
+
 at::Tensor empty_rows_like(const at::Tensor& x, int64_t axis, at::ScalarType type) {
-  const auto moved = x.movedim(axis, -1);
-  return at::empty_symint(moved.sym_sizes(), x.options().dtype(type)).movedim(-1, axis);
+  return empty_rows(x.sym_sizes(), axis < 0 ? axis + x.dim() : axis, x.options().dtype(type));
 }
 
 }  // namespace qat::ops

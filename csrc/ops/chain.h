@@ -60,9 +60,13 @@ void check_fold_batch_norm(const OptionalTensor& multiplier, const OptionalTenso
                            const OptionalTensor& gamma, const OptionalTensor& beta,
                            const at::Tensor& mean, const at::Tensor& variance, double eps);
 
+// The same tensor in memory that is rows of channels: x itself where it lies so, else a copy.
+at::Tensor in_rows(const at::Tensor& x, int64_t axis);
 // Rows of channels: `axis` moved to the end, contiguous. Free for channels-last memory.
 at::Tensor to_rows(const at::Tensor& x, int64_t axis);
-// A tensor of the shape of x whose memory is rows of channels.
+// A tensor of these sizes, or of the shape of x, whose memory is rows of channels. axis: of the
+// channels, from the front in the first.
+at::Tensor empty_rows(c10::SymIntArrayRef sizes, int64_t axis, const at::TensorOptions& options);
 at::Tensor empty_rows_like(const at::Tensor& x, int64_t axis, at::ScalarType type);
 
 }  // namespace qat::ops

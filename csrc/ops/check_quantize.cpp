@@ -1,15 +1,49 @@
 #include "ops/check_quantize.h"
 
+#include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include "numerics/format.h"
 #include "numerics/histogram.h"
 
 namespace qat::ops {
+namespace {
+
+// True where elements of these sizes fill a stretch of memory, each its own place.
+bool is_dense(c10::SymIntArrayRef sizes, c10::SymIntArrayRef stride) {
+  if (sizes.size() != stride.size()) return false;
+  std::vector<size_t> axes;  // the innermost one first
+  for (size_t axis = 0; axis < sizes.size(); ++axis) {
+    if (sizes[axis] == 0) return true;
+    if (sizes[axis] != 1) axes.push_back(axis);
+  }
+  std::sort(axes.begin(), axes.end(), [&](size_t a, size_t b) { return stride[a] < stride[b]; });
+  c10::SymInt step = 1;
+  for (const size_t axis : axes) {
+    if (stride[axis] != step) return false;
+    step *= sizes[axis];
+  }
+  return true;
+}
+
+}  // namespace
 
 void check_bits(const char* op, int64_t bits) {
   TORCH_CHECK_VALUE(bits >= numerics::kMinBits && bits <= numerics::kMaxBits, op,
                     ": bits: expected an integer from 2 to 8, got ", bits, ".");
+}
+
+void check_straight_through(const at::Tensor& grad, const at::Tensor& mask,
+                            c10::SymIntArrayRef stride) {
+  constexpr const char* kOp = "straight_through";
+  check_floating(kOp, "grad", grad);
+  check_dtype(kOp, "mask", mask, at::kByte);
+  check_device(kOp, "mask", mask, grad);
+  check_sizes(kOp, "mask", mask, {mask_bytes(grad.sym_numel())});
+  TORCH_CHECK_VALUE(is_dense(grad.sym_sizes(), stride), kOp,
+                    ": stride: expected strides without gaps for the shape ", grad.sym_sizes(),
+                    ", got ", stride, ".");
 }
 
 void check_fake_quantize_learned(const char* op, const LearnedArguments& a) {

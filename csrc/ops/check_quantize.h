@@ -28,6 +28,12 @@ inline void check_fake_quantize_backward(const at::Tensor& grad, const at::Tenso
   check_same_sizes(kOp, "grad", grad, x);
 }
 
+// Bytes of a mask of `elements` bits.
+inline c10::SymInt mask_bytes(const c10::SymInt& elements) { return (elements + 7) / 8; }
+// stride: of the tensor whose bits the mask holds in memory order.
+void check_straight_through(const at::Tensor& grad, const at::Tensor& mask,
+                            c10::SymIntArrayRef stride);
+
 // The arguments of both operators but the gradient.
 struct LearnedArguments {
   const at::Tensor &x, &scale, &zero_point;

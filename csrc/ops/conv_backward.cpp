@@ -5,6 +5,7 @@
 #include <ATen/ops/convolution_backward.h>
 #include <ATen/ops/empty.h>
 #include <ATen/ops/empty_like.h>
+#include <ATen/ops/mm.h>
 
 #include <algorithm>
 #include <vector>
@@ -31,6 +32,34 @@ at::Tensor real_weight(const ConvBackwardArguments& conv) {
       codes.to(codes.options().dtype(at::kFloat), false, false,
                image ? at::MemoryFormat::ChannelsLast : at::MemoryFormat::Contiguous);
   return scaled_channels(conv, real, conv.weight_scale);
+}
+
+// A 1x1 kernel without stride or padding.
+bool is_linear(const ConvBackwardArguments& conv) {
+  const auto all = [](at::IntArrayRef list, int64_t value) {
+    return std::all_of(list.begin(), list.end(), [&](int64_t i) { return i == value; });
+  };
+  return conv.groups == 1 && !conv.transposed && all(conv.weight.sizes().slice(2), 1) &&
+         all(conv.stride, 1) && all(conv.padding, 0);
+}
+
+std::tuple<at::Tensor, at::Tensor> linear_backward_float32(const ConvBackwardArguments& conv,
+                                                           bool input_grad, bool weight_grad) {
+  const int64_t outputs = conv.weight.size(0), inputs = conv.weight.size(1);
+  const at::Tensor grad = conv.grad.to(at::kFloat).movedim(1, -1);
+  const at::Tensor rows = grad.reshape({-1, outputs});
+  at::Tensor d_input, d_weight;
+  if (input_grad) {
+    auto sizes = grad.sizes().vec();
+    sizes.back() = inputs;
+    const at::Tensor weight = real_weight(conv).reshape({outputs, inputs});
+    d_input = at::mm(rows, weight).view(sizes).movedim(-1, 1);
+  }
+  if (weight_grad) {
+    const at::Tensor input = dequantized(conv).movedim(1, -1).reshape({-1, inputs});
+    d_weight = at::mm(rows.t(), input).view(conv.weight.sizes());
+  }
+  return {d_input, d_weight};
 }
 
 }  // namespace
@@ -94,6 +123,7 @@ std::tuple<at::Tensor, at::Tensor> empty_conv_gradients(const ConvBackwardArgume
 std::tuple<at::Tensor, at::Tensor> conv_backward_float32(const ConvBackwardArguments& conv,
                                                          bool input_grad, bool weight_grad) {
   if (!input_grad && !weight_grad) return {};
+  if (is_linear(conv)) return linear_backward_float32(conv, input_grad, weight_grad);
   at::Tensor input = dequantized(conv), weight = real_weight(conv);
   if (strided_pointwise(conv)) {
     input = input.contiguous();

@@ -18,6 +18,20 @@ TORCH_LIBRARY(qat_ext, m) {
       "int axis, int quant_min, int quant_max) -> Tensor",
       tags);
 
+  // fake_quantize and quantize with the mask of rule 4, for a backward that does without x: uint8,
+  // of element k of the result's memory bit k % 8 of byte k / 8. The range: float32[2], the
+  // smallest and the largest finite x, [0, 0] without any.
+  m.def(
+      "fake_quantize_with_mask(Tensor x, Tensor scale, Tensor zero_point, *, int axis, "
+      "int quant_min, int quant_max) -> (Tensor, Tensor)",
+      tags);
+  m.def(
+      "quantize_with_mask(Tensor x, Tensor scale, Tensor zero_point, *, int axis, int quant_min, "
+      "int quant_max) -> (Tensor codes, Tensor mask, Tensor range)",
+      tags);
+  // grad where its bit is set, else 0. stride: of the result that came with the mask; dense.
+  m.def("straight_through(Tensor grad, Tensor mask, *, SymInt[] stride) -> Tensor", tags);
+
   // The same with a zero point in float32 that is learned as the scale is (rule 13): rounded and
   // clamped to a code, then rules 2 and 3. The gradients of scale and zero_point, shaped like them,
   // are multiplied by grad_scale; clipped_only: that of scale counts clipped values alone (PACT).

@@ -17,6 +17,7 @@ Context::Context(const graph::Model& model, const Plan& plan, int64_t batch, boo
   make_views();
   place_in_arena(keep);
   bind_steps();
+  provide(1);
 }
 
 void Context::find_owners() {
@@ -98,11 +99,19 @@ void Context::place_in_arena(bool keep) {
   for (const auto& [s, life] : lives) views_[s].data = arena_.data() + arena.offsets[next++];
 }
 
+// An element that an operator reads or writes, in multiply-accumulates (see Workspace).
+constexpr int64_t kElementWork = 50;
+
 void Context::bind_steps() {
   for (const Step& step : plan_.steps) {
-    Binding at{{}, &views_[step.outputs[0]], batch_};
-    for (const size_t s : step.inputs) at.inputs.push_back(&views_[s]);
+    Binding at{{}, &views_[step.outputs[0]], batch_, &workspace_};
+    int64_t elements = at.output->numel;
+    for (const size_t s : step.inputs) {
+      at.inputs.push_back(&views_[s]);
+      elements += views_[s].numel;
+    }
     bound_.push_back(step.bind ? step.bind(at) : nullptr);
+    workspace_.add_work(elements * kElementWork);
   }
 }
 
@@ -111,7 +120,27 @@ void Context::set_input(size_t i, const std::byte* data) {
   given_[i].data = const_cast<std::byte*>(data);
 }
 
+void Context::provide(int threads) {
+  workspace_.provide(threads);
+  team_ = std::make_unique<Team>(threads);
+}
+
+// ATen's operators stand between teams: in a parallel region they would run on one thread.
 void Context::run(int threads, MacCount& macs) {
+  if (most_threads() < threads) provide(threads);
+  const size_t steps = plan_.steps.size();
+  for (size_t first = 0, end = 0; first < steps || first == 0; first = end + 1) {
+    for (end = first; end < steps && !plan_.steps[end].run;) ++end;
+    const auto walk = [&] {
+      if (first == 0) set_inputs(threads);
+      run_steps(first, end, threads, macs);
+    };
+    team_->run(threads, walk);
+    if (end < steps) run_aten(plan_.steps[end], macs);
+  }
+}
+
+void Context::set_inputs(int threads) {
   for (size_t i = 0; i < given_.size(); ++i) {
     const int64_t index = model_.graph.inputs[i];
     const graph::Value& value = model_.graph.values[static_cast<size_t>(index)];
@@ -127,16 +156,19 @@ void Context::run(int threads, MacCount& macs) {
       std::memcpy(view.data, given_[i].data, view.bytes());
     }
   }
-  for (size_t i = 0; i < plan_.steps.size(); ++i) {
-    if (bound_[i]) {
-      bound_[i](threads, macs);
-    } else if (plan_.steps[i].run) {
-      run_aten(plan_.steps[i], macs);
-    }
-    if (keep_) continue;
-    for (const size_t dead : plan_.steps[i].dead) {
-      if (owners_[dead] == Owner::aten_result) tensors_[dead] = {};
-    }
+}
+
+void Context::run_steps(size_t first, size_t end, int threads, MacCount& macs) {
+  for (size_t i = first; i < end; ++i) {
+    if (bound_[i]) bound_[i](threads, macs);
+    release_dead(plan_.steps[i]);
+  }
+}
+
+void Context::release_dead(const Step& step) {
+  if (keep_) return;
+  for (const size_t dead : step.dead) {
+    if (owners_[dead] == Owner::aten_result) tensors_[dead] = {};
   }
 }
 
@@ -151,6 +183,7 @@ void Context::run_aten(const Step& step, MacCount& macs) {
     tensors_[s] = std::move(made[k]);
     views_[s].data = tensors_[s].bytes.data();
   }
+  release_dead(step);
 }
 
 const View& Context::output(size_t i) const {

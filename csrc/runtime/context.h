@@ -1,9 +1,10 @@
 #pragma once
-// A plan at one batch size with its memory: allocated when a context is made, but for sums of plain
-// convolutions, which the first run makes.
+// A plan at one batch size with its memory: allocated when a context is made, but for what depends
+// on the number of threads, which the first run with so many makes.
 
 #include "kernels/cpu/gemm_u8s8.h"
 #include "runtime/plan.h"
+#include "runtime/team.h"
 
 namespace qat::runtime {
 
@@ -17,11 +18,14 @@ class Context {
   // Data of graph input i, float32 where the value holds codes. Must stay until run() is over.
   void set_input(size_t i, const std::byte* data);
   const View& given(size_t i) const { return given_[i]; }
-  void run(int threads, MacCount& macs);
+  void run(int threads, MacCount& macs);  // by a team of so many
+  // Up to so many threads a run needs no more memory.
+  int most_threads() const { return team_->capacity(); }
   // Valid until the next run.
   const View& output(size_t i) const;
   const View& view(size_t slot) const { return views_[slot]; }
   size_t arena_bytes() const { return arena_bytes_; }
+  int64_t work() const { return workspace_.work(); }  // see Workspace
 
  private:
   // Note [Slots]
@@ -33,7 +37,11 @@ class Context {
   void place_in_arena(bool keep);
   void bind_steps();
   void set_constant(const Step& step);
+  void provide(int threads);
+  void set_inputs(int threads);
+  void run_steps(size_t first, size_t end, int threads, MacCount& macs);
   void run_aten(const Step& step, MacCount& macs);
+  void release_dead(const Step& step);
 
   const graph::Model& model_;
   const Plan& plan_;
@@ -47,6 +55,8 @@ class Context {
   std::vector<View> given_;   // per graph input
   kernels::u8s8::AlignedBytes arena_;
   size_t arena_bytes_ = 0;
+  Workspace workspace_;
+  std::unique_ptr<Team> team_;
 };
 
 }  // namespace qat::runtime

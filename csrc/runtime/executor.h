@@ -21,6 +21,8 @@ using AtenEvaluator =
 struct Options {
   int threads = 0;  // 0: as many as OpenMP gives the thread that calls run
   AtenEvaluator aten;
+  // Exactly so many threads, also for little work and on fewer processors: for tests.
+  bool exact_threads = false;
 };
 
 // Multiply-accumulates of the conv and linear layers of one call, counted by the kernels that ran.

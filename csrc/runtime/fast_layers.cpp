@@ -109,6 +109,7 @@ struct BoundLayer {
   const View* input = nullptr;
   std::vector<const View*> operands;
   const View* output = nullptr;
+  const Workspace* workspace = nullptr;
   u8s8::Epilogue epilogue;
 
   void operator()(int threads, MacCount& macs) {
@@ -120,8 +121,12 @@ struct BoundLayer {
       stage.values = operands[next]->as<float>();
       stage.codes = operands[next++]->as<uint8_t>();
     }
-    macs.integer += u8s8::run_conv(fast->layer, sizes, input->as<uint8_t>(), epilogue,
-                                   resolve_threads(threads));
+    const u8s8::ConvTasks tasks = u8s8::split_conv(fast->layer, sizes, threads);
+    parallel_tasks(threads, tasks.count, [&](int64_t task, int member) {
+      u8s8::run_conv_task(fast->layer, tasks, task, input->as<uint8_t>(), epilogue,
+                          workspace->of(member));
+    });
+    macs.integer += u8s8::conv_macs(fast->layer, sizes);
   }
 };
 
@@ -130,8 +135,11 @@ Bound bind(const std::shared_ptr<const FastLayer>& fast, const u8s8::ImageSizes&
   const auto& inputs = at.inputs;
   for (size_t i = 1; i < inputs.size(); ++i) check_made(fast->site.node, made, *inputs[i]);
   check_made(fast->site.node, made, *at.output);
-  return BoundLayer{fast,      sizes,         inputs[0], {inputs.begin() + 1, inputs.end()},
-                    at.output, fast->epilogue};
+  // More threads make smaller tasks.
+  at.workspace->require(u8s8::split_conv(fast->layer, sizes, 1).memory);
+  at.workspace->add_work(u8s8::conv_work(fast->layer, sizes));
+  return BoundLayer{fast,      sizes,        inputs[0],     {inputs.begin() + 1, inputs.end()},
+                    at.output, at.workspace, fast->epilogue};
 }
 
 Binder make_conv_layer(const Site& site, const Chain& chain, const graph::ConvAttributes& a,

@@ -109,6 +109,9 @@ struct ReferenceConv {
   }
 };
 
+// A multiply-accumulate of these loops, in those of the fast layers (see Workspace).
+constexpr int64_t kPlainWork = 100;
+
 // The layer on fixed views.
 struct BoundConv {
   std::shared_ptr<const ReferenceConv> conv;
@@ -116,16 +119,19 @@ struct BoundConv {
   int64_t rows = 0, macs = 0;
   int64_t grain = 1;
   const View *input, *output;
-  std::vector<int32_t> acc;  // of one row, per thread
+  const Workspace* workspace;
+  std::vector<int32_t> sums;  // of one row, per thread; where there is no workspace
+
+  int64_t row_size() const { return sizes.axes[2].output * sizes.outputs; }
 
   void operator()(int threads, MacCount& count) {
-    const int64_t row_size = sizes.axes[2].output * sizes.outputs;
-    acc.resize(
-        std::max(acc.size(), static_cast<size_t>(piece_count(threads, rows, grain) * row_size)));
-    parallel_for(threads, rows, grain, [&](int64_t begin, int64_t end, int64_t piece) {
-      for (int64_t row = begin; row < end; ++row) {
-        conv->run_row(sizes, *input, *output, row, acc.data() + piece * row_size);
-      }
+    if (workspace == nullptr) {
+      sums.resize(static_cast<size_t>(resolve_threads(threads) * row_size()));
+    }
+    parallel_for(threads, rows, grain, [&](int64_t begin, int64_t end, int member) {
+      int32_t* acc = workspace == nullptr ? sums.data() + member * row_size()
+                                          : reinterpret_cast<int32_t*>(workspace->of(member));
+      for (int64_t row = begin; row < end; ++row) conv->run_row(sizes, *input, *output, row, acc);
     });
     count.integer += macs;
   }
@@ -146,7 +152,13 @@ Binder make_conv(const Site& site, const graph::ConvAttributes& a) {
     for (size_t i = 3 - now.rank; i < 3; ++i) shape.push_back(now.axes[i].output);
     check_made(conv->site.node, TensorType::float32, shape, *at.output);
     const int64_t rows = in[0] * now.groups * now.axes[0].output * now.axes[1].output;
-    return BoundConv{conv, now, rows, now.macs(in[0]), 1, at.inputs[0], at.output, {}};
+    const BoundConv bound{conv,      now,          rows, now.macs(in[0]), 1, at.inputs[0],
+                          at.output, at.workspace, {}};
+    if (at.workspace != nullptr) {
+      at.workspace->add_work(bound.macs * kPlainWork);
+      at.workspace->require(static_cast<size_t>(bound.row_size()) * sizeof(int32_t));
+    }
+    return bound;
   };
 }
 
@@ -170,7 +182,7 @@ Binder make_linear(const Site& site, const graph::LinearAttributes& a) {
     shape.back() = now.outputs;
     check_made(linear->site.node, TensorType::float32, shape, *at.output);
     const int64_t rows = at.inputs[0]->numel / now.inputs;
-    return BoundConv{linear, now, rows, now.macs(rows), 16, at.inputs[0], at.output, {}};
+    return BoundConv{linear, now, rows, now.macs(rows), 16, at.inputs[0], at.output, nullptr, {}};
   };
 }
 

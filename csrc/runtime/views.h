@@ -7,6 +7,7 @@
 #include "runtime/executor.h"
 #include "runtime/layout.h"
 #include "runtime/tensors.h"
+#include "runtime/workspace.h"
 
 namespace qat::runtime {
 
@@ -37,6 +38,7 @@ struct Binding {
   std::vector<const View*> inputs;
   const View* output = nullptr;
   int64_t batch = 1;
+  Workspace* workspace = nullptr;  // for operators of the fast executor
 };
 
 // One node on fixed views: everything that depends on sizes alone has been computed and every

@@ -298,7 +298,13 @@ def main() -> None:
             for batch in options.batch
         ]
     if options.json:
-        report = {"model": options.model, **machine(), "cores": os.cpu_count(), "cases": cases}
+        report = {
+            "model": options.model,
+            **machine(),
+            "cores": os.cpu_count(),
+            "wait_policy": os.environ["OMP_WAIT_POLICY"],
+            "cases": cases,
+        }
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump(report, file, indent=2)
 

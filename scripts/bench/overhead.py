@@ -87,11 +87,11 @@ def pixels(batch: int, size: int) -> int:
 class Tiny(nn.Module):
     """Layers whose arithmetic takes next to no time: 1x1 convolutions of 8 channels at 2x2."""
 
-    def __init__(self) -> None:
+    def __init__(self, layers: int = LAYERS) -> None:
         super().__init__()
         self.layers = nn.ModuleList(
             nn.Sequential(nn.Conv2d(8, 8, 1, bias=False), nn.BatchNorm2d(8), nn.ReLU(inplace=True))
-            for _ in range(LAYERS)
+            for _ in range(layers)
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -174,13 +174,13 @@ def overhead_figures(arguments: argparse.Namespace) -> dict[str, Any]:
     """The tiny model in eval and in training, and the same in float for comparison."""
     torch.manual_seed(0)
     x = torch.randn(4, 8, 2, 2).to(memory_format=torch.channels_last)
-    plain = Tiny().to(memory_format=torch.channels_last)
-    prepared = qat.prepare(Tiny().to(memory_format=torch.channels_last), x)
+    plain = Tiny(arguments.layers).to(memory_format=torch.channels_last)
+    prepared = qat.prepare(Tiny(arguments.layers).to(memory_format=torch.channels_last), x)
     prepared.train()(x)
     report = qat.verify(prepared.eval(), qat.convert(prepared), [x])
     if not report.equal:
         sys.exit(f"invalid: {report}")
-    found: dict[str, Any] = {"layers": LAYERS, "goal_us": GOAL_MICROSECONDS, "rows": {}}
+    found: dict[str, Any] = {"layers": arguments.layers, "goal_us": GOAL_MICROSECONDS, "rows": {}}
     for name, training in (("eval", False), ("train", True)):
         names = None
         for kind, model in (("fp32", plain), ("qat_ext", prepared)):
@@ -205,6 +205,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--size", nargs="+", type=int, default=SIZES)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=9)
+    parser.add_argument(
+        "--layers",
+        type=int,
+        default=LAYERS,
+        help="of the tiny model; fewer where other programs run, so that a round is over before "
+        "it is interrupted",
+    )
     parser.add_argument("--json", help="also write the figures to this file")
     return parser.parse_args()
 

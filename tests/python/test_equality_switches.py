@@ -262,3 +262,17 @@ def test_instruction_sets(portable, capability, threads):
 def test_instruction_sets_of_onednn(portable, isa):
     """Float products (`forward: float32`) and attention are oneDNN's and MKL's."""
     assert digests_under(ONEDNN_MAX_CPU_ISA=isa, OMP_NUM_THREADS="2") == portable
+
+
+@pytest.mark.parametrize("backward", ("float32", "int16"))
+def test_training_has_the_same_bits_on_any_number_of_threads(backward):
+    """The order of our float32 sums depends on shapes alone (Note [Order of float32 sums]); torch's
+    own sums, as those of layer norm, depend on threads."""
+    states = []
+    for threads in THREADS:
+        torch.set_num_threads(threads)
+        qmodel, example = prepared("residual", {"backward": backward})
+        train(qmodel, [example] * 3, 0.05)
+        states.append(list(qmodel.state_dict().values()))
+    for threads, state in zip(THREADS[1:], states[1:], strict=True):
+        same_bits(state, states[0], f"{threads} threads")

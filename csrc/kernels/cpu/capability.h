@@ -10,6 +10,11 @@ void dequantize(const Quantizer&, const uint8_t* codes, bool is_signed, float* x
 void fake_quantize(const Quantizer&, const float* x, float* out, int64_t n);
 void fake_quantize_backward(const Quantizer&, const float* grad, const float* x, float* out,
                             int64_t n);
+void fake_quantize_with_mask(const Quantizer&, const float* x, float* out, int64_t n,
+                             const MaskBits&);
+RangeKeys quantize_with_mask(const Quantizer&, const float* x, uint8_t* codes, int64_t n,
+                             const MaskBits&);
+void straight_through(const float* grad, const uint8_t* mask, float* out, int64_t n, bool streams);
 void fake_quantize_learned_backward(const Quantizer&, const float* grad, const float* x, float* out,
                                     int64_t n, const LearnedSums&);
 void range(const float* x, int64_t n, RangeKeys* keys);

@@ -55,18 +55,6 @@ bool data_prefers_float32(const ConvShape& s) {
   return s.in_channels * s.kernel[0] * s.kernel[1] < 24 && elements < kCached;
 }
 
-std::vector<Block> split_channels(int64_t channels, int64_t unit, int64_t maximum) {
-  const int64_t units = (channels + unit - 1) / unit;
-  const int64_t per_block = maximum / unit;
-  const int64_t count = (units + per_block - 1) / per_block;
-  std::vector<Block> blocks;
-  for (int64_t i = 0; i < count; ++i) {
-    const int64_t begin = units * i / count * unit, end = units * (i + 1) / count * unit;
-    blocks.push_back({begin, std::min(end, channels) - begin, end - begin, begin});
-  }
-  return blocks;
-}
-
 std::vector<int32_t> grad_absmax(const Kernels& kernels, const ConvShape& s, const float* grad,
                                  const ParallelFor& parallel_for) {
   // Wide enough that a maximum is not read back while its store is still under way.
@@ -99,22 +87,6 @@ Rounding rounding_for(float largest) {
   }
   const float covered = std::max(largest, kSmallest);
   return {covered / kLargestCode, kLargestCode / covered};
-}
-
-std::byte* scratch(Scratch which, size_t bytes) {
-  struct Buffer {
-    u8s8::AlignedBytes memory;
-    size_t size = 0;
-  };
-  thread_local std::array<Buffer, 3> buffers;
-  Buffer& buffer = buffers[static_cast<size_t>(which)];
-  if (buffer.size < bytes) {
-    buffer.memory = u8s8::AlignedBytes();
-    buffer.size = 0;
-    buffer.memory = u8s8::AlignedBytes(bytes);
-    buffer.size = bytes;
-  }
-  return buffer.memory.data();
 }
 
 void conv_backward_data(const ConvShape& shape, const float* grad, const int8_t* weight,

@@ -24,19 +24,13 @@
 
 #include <array>
 #include <cstdint>
-#include <functional>
+
+#include "kernels/cpu/conv_backward.h"
 
 namespace qat::kernels::s16 {
 
-// Activations are channels-last; one group.
-struct ConvShape {
-  int64_t batch = 0, in_channels = 0, out_channels = 0;
-  std::array<int64_t, 2> in_size{}, out_size{}, kernel{}, stride{}, padding{}, dilation{};
-};
-
-// Runs body(begin, end) on parts of 0..count, possibly concurrently.
-using ParallelFor =
-    std::function<void(int64_t count, const std::function<void(int64_t begin, int64_t end)>& body)>;
+using kernels::ConvShape;
+using kernels::ParallelFor;
 
 // Whether the kernels take the shape. A linear layer is a 1x1 kernel with in_size {rows, 1}.
 bool is_supported(const ConvShape& shape);

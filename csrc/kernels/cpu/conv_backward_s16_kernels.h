@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "kernels/cpu/conv_backward_s16.h"
+#include "kernels/cpu/conv_backward_scatter.h"
 #include "kernels/cpu/gemm_u8s8.h"
 
 namespace qat::kernels::s16 {
@@ -64,15 +65,6 @@ struct PairSource {
   int64_t width = 0;   // words written per position; those behind `count` become zero
 };
 
-// One row of weight gradients for all taps.
-struct ScatterTile {
-  int64_t taps = 0, columns = 0;
-  int64_t column_stride = 0;           // elements
-  const float* const* from = nullptr;  // sums of each tap
-  const int64_t* offsets = nullptr;    // of each tap in the result
-  float scale = 0.0f;
-};
-
 struct Kernels {
   const char* name;
   int64_t lanes;
@@ -120,16 +112,6 @@ void conv_backward_weight(const Kernels& kernels, const ConvShape& shape, const 
                           float* d_weight, const std::array<int64_t, 4>& weight_strides,
                           const ParallelFor& parallel_for, bool codes_are_signed);
 
-// Consecutive channels that are packed together.
-struct Block {
-  int64_t first = 0, count = 0;
-  int64_t width = 0;   // count rounded up to the unit
-  int64_t offset = 0;  // sum of the widths before
-};
-
-// Blocks of nearly equal width, each at most `maximum` wide.
-std::vector<Block> split_channels(int64_t channels, int64_t unit, int64_t maximum);
-
 // Magnitude bits of the largest gradient of every output channel.
 std::vector<int32_t> grad_absmax(const Kernels& kernels, const ConvShape& shape, const float* grad,
                                  const ParallelFor& parallel_for);
@@ -140,10 +122,5 @@ struct Rounding {
 };
 
 Rounding rounding_for(float largest);
-
-// Scratch memory that the calling thread keeps for its next call: a fresh mapping of some
-// megabytes costs as much in page faults as filling it.
-enum class Scratch { operand, other_operand, partial_sums };
-std::byte* scratch(Scratch which, size_t bytes);
 
 }  // namespace qat::kernels::s16

@@ -107,22 +107,4 @@ QAT_INLINE void store_rows_body(const float* acc, int64_t width, float scale,
   }
 }
 
-QAT_INLINE void scatter_body(const ScatterTile& t, float* out) {
-  if (t.column_stride == 1) {
-    for (int64_t tap = 0; tap < t.taps; ++tap) {
-      float* to = out + t.offsets[tap];
-      const float* from = t.from[tap];
-#pragma omp simd
-      for (int64_t j = 0; j < t.columns; ++j) to[j] = numerics::mul(from[j], t.scale);
-    }
-    return;
-  }
-  // Taps inside, because they are neighbours in memory where channels are not.
-  for (int64_t j = 0; j < t.columns; ++j, out += t.column_stride) {
-    for (int64_t tap = 0; tap < t.taps; ++tap) {
-      out[t.offsets[tap]] = numerics::mul(t.from[tap][j], t.scale);
-    }
-  }
-}
-
 }  // namespace qat::kernels::s16

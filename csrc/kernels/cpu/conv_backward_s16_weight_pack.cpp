@@ -15,15 +15,6 @@ WeightAxis make_axis(const ConvShape& s, size_t d, int64_t outputs) {
   return {1, s.stride[d], s.dilation[d], s.padding[d], size};
 }
 
-// Columns are padded to vectors, rows are not.
-bool choose_rows(const ConvShape& s) {
-  const auto vectors = [](int64_t channels) { return (channels + kLaneUnit - 1) / kLaneUnit; };
-  const int64_t grad_rows = s.out_channels * vectors(s.in_channels);
-  const int64_t input_rows = s.in_channels * vectors(s.out_channels);
-  if (grad_rows != input_rows) return grad_rows < input_rows;
-  return vectors(s.in_channels) >= std::min<int64_t>(kMaxVectors, vectors(s.out_channels));
-}
-
 // The gradients of one run for one half of its pair; zeros behind the last row.
 const float* run_source(const WeightPlan& plan, const Run& run, int64_t which, const float* grad,
                         const float* zeros) {
@@ -44,7 +35,7 @@ WeightPlan::WeightPlan(const ConvShape& s)
       out_rows(halves ? (s.out_size[0] + 1) / 2 : s.out_size[0]),
       h(make_axis(s, 0, out_rows)),
       w(make_axis(s, 1, s.out_size[1])),
-      rows_are_grad(choose_rows(s)) {
+      rows_are_grad(choose_rows(s, kLaneUnit, kMaxVectors)) {
   const auto blocks = [](int64_t channels, bool rows) {
     return rows ? split_channels(channels, 1, kBlockRows)
                 : split_channels(channels, kLaneUnit, kBlockColumns);

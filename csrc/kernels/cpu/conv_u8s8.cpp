@@ -1,7 +1,5 @@
 #include "kernels/cpu/conv_u8s8.h"
 
-#include <omp.h>
-
 #include <algorithm>
 
 #include "kernels/cpu/conv_u8s8_band.h"
@@ -12,25 +10,8 @@
 namespace qat::kernels::u8s8 {
 namespace {
 
-// A band's input should stay in half of a 1 MiB level-2 cache beside a block of weights.
-constexpr int64_t kBandBytes = 256 * 1024;
-
 // Elements that are read faster than a thread is woken.
 constexpr int64_t kShortTask = 65536;
-
-// Output rows per task: whole images when there are enough of them, less when the input of a band
-// would leave the cache or when the threads would starve.
-int64_t rows_per_band(const ConvLayer& layer, const ImageSizes& sizes, int threads) {
-  const int64_t row_bytes = band_row_bytes(layer, sizes.output_w);
-  const int64_t in_cache = kBandBytes / std::max<int64_t>(row_bytes * layer.stride_h, 1);
-  int64_t rows = std::clamp<int64_t>(in_cache, 1, sizes.output_h);
-  const int64_t wanted = 2 * threads;  // tasks
-  if (threads > 1 && sizes.batch < wanted) {
-    const int64_t bands = (wanted + sizes.batch - 1) / sizes.batch;
-    rows = std::min(rows, (sizes.output_h + bands - 1) / bands);
-  }
-  return rows;
-}
 
 // Tiles of nearly equal height: 49 positions become 5 or 6 each, not eight times 6 and a single
 // one, which would load as many weights for a sixth of the work.
@@ -61,7 +42,8 @@ void for_each_chunk(int64_t positions, int64_t channels, bool whole_lines, const
   }
 }
 
-void run_tiles(const ConvLayer& layer, const Band& band, const Epilogue& epilogue) {
+void run_tiles(const ConvLayer& layer, const Band& band, const Epilogue& epilogue,
+               const BlockRange& blocks) {
   const PackedWeights& packed = layer.weights;
   const Kernels& kernels = *layer.kernels;
   const int64_t stride = layer.channels_out();
@@ -80,7 +62,8 @@ void run_tiles(const ConvLayer& layer, const Band& band, const Epilogue& epilogu
                                   (band.first_output() + at) * stride + channel, stride});
     };
     for_each_chunk(band.positions(), stride, whole_lines, [&](int64_t first, int64_t end) {
-      for (const ChannelBlock& block : packed.blocks) {
+      for (size_t i = blocks.first; i < blocks.end; ++i) {
+        const ChannelBlock& block = packed.blocks[i];
         for_each_tile(first, end, kernels.max_rows[block.vectors],
                       [&](int64_t at, int64_t rows) { run(block, at, rows); });
       }
@@ -92,14 +75,11 @@ void run_quads(const ConvLayer& layer, const Band& band, const Epilogue& epilogu
   const PackedQuads& packed = layer.quads;
   const int64_t channels = layer.channels_out();
   const int64_t max_rows = kMaxTileElements / packed.width;
-  const int64_t* by_tap = band.tap_offsets_of_group(0);
-  thread_local std::vector<int64_t> offsets;
-  offsets.clear();
-  for (const int64_t tap : packed.taps) offsets.push_back(by_tap[tap]);
+  const int64_t* offsets = band.quad_offsets();
   alignas(64) int32_t acc[kMaxTileElements];
   const auto run = [&](size_t block, int64_t at, int64_t rows) {
     const int64_t channel = packed.channels[block];
-    layer.kernels->depthwise_quads({band.pointers() + at, offsets.data(), packed.quads(),
+    layer.kernels->depthwise_quads({band.pointers() + at, offsets, packed.quads(),
                                     packed.three_columns, rows, packed.width, channel,
                                     packed.block(block), layer.compensation.data() + channel, acc});
     layer.kernels->epilogue(epilogue, {acc, rows, packed.width, channel, packed.width,
@@ -201,19 +181,6 @@ void set_compensation(ConvLayer& layer, const int8_t* weight, int threads) {
   }
 }
 
-void run_band(const ConvLayer& layer, const Band& band, const Epilogue& epilogue) {
-  if (layer.quads.width != 0) {
-    run_quads(layer, band, epilogue);
-  } else if (layer.depthwise) {
-    run_depthwise(layer, band, epilogue);
-  } else {
-    run_tiles(layer, band, epilogue);
-  }
-#if defined(__SSE2__)
-  if (epilogue.streams) _mm_sfence();  // the next reader may be another thread
-#endif
-}
-
 }  // namespace
 
 void pack_layer(ConvLayer& layer, const int8_t* weight, InstructionSet set, FilterOrder order,
@@ -231,27 +198,18 @@ void pack_layer(ConvLayer& layer, const int8_t* weight, InstructionSet set, Filt
   set_compensation(layer, weight, threads);
 }
 
-int64_t run_conv(const ConvLayer& layer, const ImageSizes& sizes, const uint8_t* codes,
-                 const Epilogue& epilogue, int threads) {
-  if (sizes.batch == 0 || sizes.output_h == 0) return 0;
-  const int64_t rows = rows_per_band(layer, sizes, threads);
-  const int64_t bands = (sizes.output_h + rows - 1) / rows;
-  const int64_t tasks = sizes.batch * bands;
-  const auto run = [&](int64_t task) {
-    const int64_t begin = task % bands * rows;
-    const Band band(layer, sizes, codes, task / bands, begin,
-                    std::min(begin + rows, sizes.output_h));
-    run_band(layer, band, epilogue);
-  };
-  const auto used = static_cast<int>(std::min<int64_t>(threads, tasks));
-  if (used > 1) {
-#pragma omp parallel for num_threads(used) schedule(dynamic, 1)
-    for (int64_t task = 0; task < tasks; ++task) run(task);
-  } else {  // a region of one thread would allocate
-    for (int64_t task = 0; task < tasks; ++task) run(task);
+void run_band(const ConvLayer& layer, const Band& band, const Epilogue& epilogue,
+              const BlockRange& blocks) {
+  if (layer.quads.width != 0) {
+    run_quads(layer, band, epilogue);
+  } else if (layer.depthwise) {
+    run_depthwise(layer, band, epilogue);
+  } else {
+    run_tiles(layer, band, epilogue, blocks);
   }
-  return sizes.batch * sizes.output_h * sizes.output_w * layer.channels_out() * layer.inputs *
-         layer.taps();
+#if defined(__SSE2__)
+  if (epilogue.streams) _mm_sfence();  // the next reader may be another thread
+#endif
 }
 
 }  // namespace qat::kernels::u8s8

@@ -42,10 +42,35 @@ struct ImageSizes {
   int64_t batch = 0, input_h = 0, input_w = 0, output_h = 0, output_w = 0;
 };
 
+// How a layer is cut into tasks: bands of the rows of each image, times parts of the channels.
+// Tasks may run in any order and at once.
+struct ConvTasks {
+  ImageSizes sizes;   // of the same elements
+  int64_t bands = 1;  // of an image
+  int64_t parts = 1;  // of the channel blocks
+  int64_t count = 0;
+  size_t memory = 0;  // bytes that a thread needs
+
+  int64_t first_row(int64_t band) const { return sizes.output_h * band / bands; }
+};
+
+// For so many threads, or for fewer where the layer is too small for all of them.
+ConvTasks split_conv(const ConvLayer& layer, const ImageSizes& sizes, int threads);
+
 // codes: [batch][input_h][input_w][channels_in]; the epilogue's output and operands are
-// [batch][output_h][output_w][channels_out]. Returns the
-// multiply-accumulates of the layer, padding counted.
+// [batch][output_h][output_w][channels_out]. memory: tasks.memory bytes of the calling thread's, on
+// a boundary of 64 bytes.
+void run_conv_task(const ConvLayer& layer, const ConvTasks& tasks, int64_t task,
+                   const uint8_t* codes, const Epilogue& epilogue, std::byte* memory);
+
+// All tasks, by OpenMP, in memory of the threads' own. Returns the multiply-accumulates of the
+// layer.
 int64_t run_conv(const ConvLayer& layer, const ImageSizes& sizes, const uint8_t* codes,
                  const Epilogue& epilogue, int threads);
+
+// Multiply-accumulates of the layer, padding counted.
+int64_t conv_macs(const ConvLayer& layer, const ImageSizes& sizes);
+// In those of a layer of tiles that take as long.
+int64_t conv_work(const ConvLayer& layer, const ImageSizes& sizes);
 
 }  // namespace qat::kernels::u8s8

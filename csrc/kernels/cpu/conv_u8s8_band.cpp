@@ -22,16 +22,10 @@ struct Format {
 };
 
 // A merged tap reads up to a step beyond its last channel, where it meets weights of zero.
-constexpr size_t kSlack = 4;
+constexpr int64_t kSlack = 4;
 
 int64_t columns(const ConvLayer& layer, int64_t output_w) {
   return (output_w - 1) * layer.stride_w + (layer.kernel_w - 1) * layer.dilation_w + 1;
-}
-
-bool reads_directly(const ConvLayer& layer) {
-  const Format format(layer);
-  return !layer.is_signed && !layer.merged && layer.padding_h == 0 && layer.padding_w == 0 &&
-         format.element == 1 && format.pixel == layer.channels_in();
 }
 
 template <typename Element>
@@ -73,30 +67,41 @@ void copy_row(const ConvLayer& layer, const Format& format, const ImageSizes& si
   std::fill_n(to + (left + inside) * format.pixel, right * format.pixel, zero_point);
 }
 
-// Copies `rows` input rows from row `first` on into memory of the thread.
-const uint8_t* copy_rows(const ConvLayer& layer, const ImageSizes& sizes, const uint8_t* image,
-                         int64_t first, int64_t rows) {
-  thread_local std::vector<uint8_t> buffer;
+int64_t input_rows(const ConvLayer& layer, int64_t output_rows) {
+  return (output_rows - 1) * layer.stride_h + (layer.kernel_h - 1) * layer.dilation_h + 1;
+}
+
+// Copies `rows` input rows from row `first` on.
+void copy_rows(const ConvLayer& layer, const ImageSizes& sizes, const uint8_t* image, int64_t first,
+               int64_t rows, uint8_t* to) {
   const Format format(layer);
   const int64_t width = columns(layer, sizes.output_w);
   const int64_t row_bytes = width * format.pixel * format.element;
-  const auto bytes = static_cast<size_t>(rows * row_bytes);
-  if (buffer.size() < bytes + kSlack) buffer.resize(bytes + kSlack);
-  for (int64_t r = 0; r < rows; ++r) {
-    uint8_t* to = buffer.data() + r * row_bytes;
+  for (int64_t r = 0; r < rows; ++r, to += row_bytes) {
     if (format.element == 1) {
       copy_row(layer, format, sizes, image, first + r, width, to);
     } else {
       copy_row(layer, format, sizes, image, first + r, width, reinterpret_cast<int16_t*>(to));
     }
   }
-  return buffer.data();
 }
 
-std::vector<const uint8_t*>& thread_pointers() {
-  thread_local std::vector<const uint8_t*> pointers;
-  return pointers;
-}
+// Where the parts of a band's memory begin, in bytes.
+struct Parts {
+  size_t tap_offsets, quad_offsets, rows, end;
+  Parts(const ConvLayer& layer, const ImageSizes& sizes, int64_t output_rows) {
+    const auto after = [](size_t at, int64_t bytes) {
+      return at + static_cast<size_t>(round_up(bytes, 64));
+    };
+    const bool copies = !reads_directly(layer);
+    tap_offsets = after(0, output_rows * sizes.output_w * 8);
+    quad_offsets = after(tap_offsets, layer.taps() * 8);
+    rows = after(quad_offsets, static_cast<int64_t>(layer.quads.taps.size()) * 8);
+    const int64_t copied =
+        input_rows(layer, output_rows) * band_row_bytes(layer, sizes.output_w) + kSlack;
+    end = after(rows, copies ? copied : 0);
+  }
+};
 
 }  // namespace
 
@@ -105,10 +110,24 @@ int64_t band_row_bytes(const ConvLayer& layer, int64_t output_w) {
   return columns(layer, output_w) * format.pixel * format.element;
 }
 
-Band::Band(const ConvLayer& layer, const ImageSizes& sizes, const uint8_t* codes, int64_t image,
-           int64_t begin, int64_t end)
-    : layer_(layer), pointers_(thread_pointers()) {
+bool reads_directly(const ConvLayer& layer) {
   const Format format(layer);
+  return !layer.is_signed && !layer.merged && layer.padding_h == 0 && layer.padding_w == 0 &&
+         format.element == 1 && format.pixel == layer.channels_in();
+}
+
+size_t band_bytes(const ConvLayer& layer, const ImageSizes& sizes, int64_t rows) {
+  return Parts(layer, sizes, rows).end;
+}
+
+Band::Band(const ConvLayer& layer, const ImageSizes& sizes, const uint8_t* codes, int64_t image,
+           int64_t begin, int64_t end, std::byte* memory)
+    : layer_(layer), pointers_(reinterpret_cast<const uint8_t**>(memory)) {
+  const Parts parts(layer, sizes, end - begin);
+  const Format format(layer);
+  tap_offsets_ = reinterpret_cast<int64_t*>(memory + parts.tap_offsets);
+  quad_offsets_ = reinterpret_cast<int64_t*>(memory + parts.quad_offsets);
+  positions_ = (end - begin) * sizes.output_w;
   first_output_ = (image * sizes.output_h + begin) * sizes.output_w;
   pixel_bytes_ = format.pixel * format.element;
   group_bytes_ = format.group * format.element;
@@ -118,12 +137,12 @@ Band::Band(const ConvLayer& layer, const ImageSizes& sizes, const uint8_t* codes
     source += begin * layer.stride_h * row_bytes_;
   } else {
     row_bytes_ = columns(layer, sizes.output_w) * pixel_bytes_;
-    const int64_t rows =
-        (end - begin - 1) * layer.stride_h + (layer.kernel_h - 1) * layer.dilation_h + 1;
-    source = copy_rows(layer, sizes, source, begin * layer.stride_h - layer.padding_h, rows);
+    auto* rows = reinterpret_cast<uint8_t*>(memory + parts.rows);
+    copy_rows(layer, sizes, source, begin * layer.stride_h - layer.padding_h,
+              input_rows(layer, end - begin), rows);
+    source = rows;
   }
-  pointers_.resize(static_cast<size_t>((end - begin) * sizes.output_w));
-  const uint8_t** to = pointers_.data();
+  const uint8_t** to = pointers_;
   const int64_t step = layer.stride_w * pixel_bytes_;
   for (int64_t y = 0; y < end - begin; ++y, to += sizes.output_w) {
     const uint8_t* row = source + y * layer.stride_h * row_bytes_;
@@ -132,16 +151,20 @@ Band::Band(const ConvLayer& layer, const ImageSizes& sizes, const uint8_t* codes
 }
 
 const int64_t* Band::tap_offsets_of_group(int64_t group) const {
-  thread_local std::vector<int64_t> offsets;
-  offsets.clear();
+  int64_t* to = tap_offsets_;
   for (int64_t y = 0; y < layer_.kernel_h; ++y) {
     const int64_t row = y * layer_.dilation_h * row_bytes_ + group * group_bytes_;
     const int64_t columns = layer_.merged ? 1 : layer_.kernel_w;
-    for (int64_t x = 0; x < columns; ++x) {
-      offsets.push_back(row + x * layer_.dilation_w * pixel_bytes_);
-    }
+    for (int64_t x = 0; x < columns; ++x) *to++ = row + x * layer_.dilation_w * pixel_bytes_;
   }
-  return offsets.data();
+  return tap_offsets_;
+}
+
+const int64_t* Band::quad_offsets() const {
+  const int64_t* by_tap = tap_offsets_of_group(0);
+  int64_t* to = quad_offsets_;
+  for (const int64_t tap : layer_.quads.taps) *to++ = by_tap[tap];
+  return quad_offsets_;
 }
 
 }  // namespace qat::kernels::u8s8

@@ -16,7 +16,9 @@ std::vector<ImageKernel> find_kernels() {
       __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) {
     found.push_back({"avx512", &avx512::depthwise_image});
   }
-  if (__builtin_cpu_supports("avx2")) found.push_back({"avx2", &avx2::depthwise_image});
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+    found.push_back({"avx2", &avx2::depthwise_image});
+  }
 #endif
   found.push_back({"generic", &generic::depthwise_image});
   return found;

@@ -9,11 +9,11 @@
 #include <array>
 #include <cstdint>
 
-#include "kernels/cpu/conv_backward_s16.h"
+#include "kernels/cpu/conv_backward.h"
 
 namespace qat::kernels::depthwise {
 
-using s16::ParallelFor;
+using kernels::ParallelFor;
 
 // One filter per channel, channels-last, dilation 1.
 struct Shape {

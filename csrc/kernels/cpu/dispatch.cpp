@@ -32,7 +32,9 @@ const KernelTable* avx512_table() {
 }
 
 const KernelTable* avx2_table() {
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c") ? &avx2::table : nullptr;
+  const bool present = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("f16c") &&
+                       __builtin_cpu_supports("fma");
+  return present ? &avx2::table : nullptr;
 }
 
 const KernelTable* neon_table() { return nullptr; }

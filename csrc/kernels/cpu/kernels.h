@@ -28,6 +28,13 @@ struct Quantizer {
   bool streams = false;
 };
 
+// Where a kernel writes rule 4, one bit per element: that of a tensor's element k is bit k % 8 of
+// byte k / 8. Concurrent calls share no byte.
+struct MaskBits {
+  uint8_t* bytes = nullptr;
+  int64_t first = 0;  // the element that the kernel begins with
+};
+
 enum class ResidualType : int32_t { none, float32, uint8, int8 };
 
 // act(acc * multiplier + bias + residual), quantized or not. Per-channel arrays hold `width`
@@ -96,6 +103,14 @@ struct KernelTable {
   void (*fake_quantize)(const Quantizer&, const float* x, float* out, int64_t n);
   void (*fake_quantize_backward)(const Quantizer&, const float* grad, const float* x, float* out,
                                  int64_t n);
+  // The same with rule 4 as bits. quantize_with_mask() returns the range of the finite x.
+  void (*fake_quantize_with_mask)(const Quantizer&, const float* x, float* out, int64_t n,
+                                  const MaskBits&);
+  RangeKeys (*quantize_with_mask)(const Quantizer&, const float* x, uint8_t* codes, int64_t n,
+                                  const MaskBits&);
+  // Element k of the gradient where its bit is set, else 0.
+  void (*straight_through)(const float* grad, const uint8_t* mask, float* out, int64_t n,
+                           bool streams);
   // Gradients of a learned quantizer (rule 13): writes that of x and adds those of scale and zero
   // point to `sums`. The parameters fill a tile even where they are uniform.
   void (*fake_quantize_learned_backward)(const Quantizer&, const float* grad, const float* x,

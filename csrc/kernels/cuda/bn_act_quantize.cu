@@ -29,17 +29,6 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-// A single thread block. No finite value gives [0, 0].
-__global__ void __launch_bounds__(kThreads)
-    merge_parts(const RangeKeys* parts, int64_t n, float* range) {
-  RangeKeys keys;
-  for (int64_t i = threadIdx.x; i < n; i += kThreads) merge(keys, parts[i]);
-  keys = block_merge(keys);
-  if (threadIdx.x != 0) return;
-  range[0] = is_set(keys) ? numerics::float_at(keys.minimum) : 0.0f;
-  range[1] = is_set(keys) ? numerics::float_at(keys.maximum) : 0.0f;
-}
-
 }  // namespace
 
 int64_t range_parts(const ChannelChain& chain) {

@@ -39,6 +39,18 @@ void quantize(const ChannelQuantizer&, const Elements&, const float* x, uint8_t*
               cudaStream_t);
 void dequantize(const ChannelQuantizer&, const Elements&, const uint8_t* codes, bool is_signed,
                 float* x, cudaStream_t);
+// The mask: kernels::MaskBits. keys: mask_parts(elements.count) entries, merged into range[2].
+void fake_quantize_with_mask(const ChannelQuantizer&, const Elements&, const float* x, float* out,
+                             uint8_t* mask, cudaStream_t);
+struct MaskedCodes {
+  uint8_t *codes, *mask;
+  RangeKeys* keys;
+  float* range;
+};
+int64_t mask_parts(int64_t count);
+void quantize_with_mask(const ChannelQuantizer&, const Elements&, const float* x,
+                        const MaskedCodes&, cudaStream_t);
+void straight_through(const float* grad, const uint8_t* mask, float* out, int64_t n, cudaStream_t);
 
 // Where the range is refused (a negative value and unsigned symmetric codes) the scale is NaN:
 // raising an error would wait for the device.

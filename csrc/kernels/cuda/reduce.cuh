@@ -33,6 +33,17 @@ __device__ __forceinline__ RangeKeys block_merge(const RangeKeys& keys) {
           block_reduce(keys.maximum, [](int32_t a, int32_t b) { return a > b ? a : b; })};
 }
 
+// The range of the keys that thread blocks left; [0, 0] where no value was finite. A single block.
+static __global__ void __launch_bounds__(kThreads)
+    merge_parts(const RangeKeys* parts, int64_t n, float* range) {
+  RangeKeys keys;
+  for (int64_t i = threadIdx.x; i < n; i += kThreads) merge(keys, parts[i]);
+  keys = block_merge(keys);
+  if (threadIdx.x != 0) return;
+  range[0] = is_set(keys) ? numerics::float_at(keys.minimum) : 0.0f;
+  range[1] = is_set(keys) ? numerics::float_at(keys.maximum) : 0.0f;
+}
+
 // Calls body(block, column j, channel, first element, end) once for each column of each block; the
 // column's elements lie g.width apart.
 template <typename Body>

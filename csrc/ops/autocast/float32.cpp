@@ -8,6 +8,9 @@ namespace {
 constexpr const char* kOperators[] = {
     "fake_quantize",
     "fake_quantize_backward",
+    "fake_quantize_with_mask",
+    "quantize_with_mask",
+    "straight_through",
     "fake_quantize_learned",
     "fake_quantize_learned_backward",
     "quantize",

@@ -15,6 +15,9 @@ void below_autograd(const c10::OperatorHandle& op, c10::DispatchKeySet keys,
 
 constexpr const char* kOperators[] = {
     "fake_quantize_backward",
+    "fake_quantize_with_mask",
+    "quantize_with_mask",
+    "straight_through",
     "fake_quantize_learned_backward",
     "quantize",
     "dequantize",

@@ -1,4 +1,4 @@
-#include <ATen/ops/empty.h>
+#include <ATen/EmptyTensor.h>
 #include <torch/library.h>
 
 #include <algorithm>
@@ -34,8 +34,8 @@ std::tuple<at::Tensor, at::Tensor> batch_statistics(const at::Tensor& acc,
     kernels::kernels().chain_statistics(view.chain(), shift_tile, begin, end, columns[0],
                                         columns[1]);
   });
-  auto mean = at::empty({view.channels()}, acc.options());
-  auto variance = at::empty({view.channels()}, acc.options());
+  const at::Tensor mean = at::detail::empty_cpu({view.channels()}, at::kFloat);
+  const at::Tensor variance = at::detail::empty_cpu({view.channels()}, at::kFloat);
   float* m = mean.mutable_data_ptr<float>();
   float* v = variance.mutable_data_ptr<float>();
   const auto rows = static_cast<double>(view.rows());

@@ -1,5 +1,4 @@
-#include <ATen/ops/empty.h>
-#include <ATen/ops/zeros.h>
+#include <ATen/EmptyTensor.h>
 #include <torch/library.h>
 
 #include <mutex>
@@ -58,12 +57,10 @@ std::tuple<at::Tensor, at::Tensor> bn_act_quantize(
   check_chain_quantizer(arguments, quantizer);
   auto codes = empty_rows_like(acc, axis, code_type(quant_min));
   const RangeKeys keys = run_quantized(ChainView(arguments, &quantizer), observe, codes);
-  auto range = at::zeros({2}, acc.options());
-  if (kernels::is_set(keys)) {
-    float* ends = range.mutable_data_ptr<float>();
-    ends[0] = numerics::float_at(keys.minimum);
-    ends[1] = numerics::float_at(keys.maximum);
-  }
+  const at::Tensor range = at::detail::empty_cpu({2}, at::kFloat);
+  float* ends = range.mutable_data_ptr<float>();
+  ends[0] = kernels::is_set(keys) ? numerics::float_at(keys.minimum) : 0.0f;
+  ends[1] = kernels::is_set(keys) ? numerics::float_at(keys.maximum) : 0.0f;
   return {codes, range};
 }
 

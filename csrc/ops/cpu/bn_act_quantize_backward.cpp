@@ -98,7 +98,7 @@ ChainGradients run(ChainView& view, const ChainArguments& chain, const BackwardA
   const int64_t axis = chain.axis;
   const bool slope = chain.slope.has_value(), residual_grad = arguments.residual_grad;
   const at::Tensor& acc = chain.acc;
-  const auto grad = to_rows(arguments.grad.to(at::kFloat), axis);
+  const auto grad = in_rows(arguments.grad.to(at::kFloat), axis);
   kernels::ChainBackward backward{
       .chain = view.chain(), .half_acc = view.half_acc(), .grad = grad.const_data_ptr<float>()};
   if (quantizer != nullptr) set_pass_range(view, *quantizer, backward);

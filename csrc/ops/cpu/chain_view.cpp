@@ -12,20 +12,26 @@ namespace {
 
 using kernels::ResidualType;
 
-template <typename T>
-std::vector<T> tiled_values(const at::Tensor& tensor, const kernels::Tile& tile) {
-  const auto values = tensor.contiguous();
-  return kernels::repeat(values.const_data_ptr<T>(), values.numel(), T{}, tile);
-}
-
 // Adding -0 returns every float unchanged, +0 too; adding +0 would turn -0 into +0.
 constexpr float kNoBias = -0.0f;
 
 }  // namespace
 
+void* TileMemory::take_words(size_t count) {
+  if (count <= kWords - used_) {
+    used_ += count;
+    return near_.data() + (used_ - count);
+  }
+  return far_.emplace_back(new float[count]).get();
+}
+
 ChainView::ChainView(const ChainArguments& arguments, const QuantizerArguments* quantizer,
                      kernels::Tile (*tile_of)(int64_t channels))
-    : acc_(to_rows(arguments.acc, arguments.axis)), tile_(tile_of(acc_.size(-1))) {
+    : acc_(in_rows(arguments.acc, arguments.axis)),
+      channels_(acc_.size(arguments.axis)),
+      elements_(acc_.numel()),
+      tile_(tile_of(channels_)),
+      filled_(std::min(tile_.width, elements_)) {
   if (acc_.scalar_type() == at::kFloat) chain_.acc = acc_.const_data_ptr<float>();
   chain_.width = tile_.width;
   chain_.multiplier = tiled(arguments.multiplier, 1.0f);
@@ -38,7 +44,7 @@ ChainView::ChainView(const ChainArguments& arguments, const QuantizerArguments* 
 }
 
 void ChainView::set_residual(const ChainArguments& arguments) {
-  residual_ = to_rows(*arguments.residual, arguments.axis);
+  residual_ = in_rows(*arguments.residual, arguments.axis);
   chain_.residual = residual_.const_data_ptr();
   if (residual_.scalar_type() == at::kFloat) {
     chain_.residual_type = ResidualType::float32;
@@ -47,40 +53,52 @@ void ChainView::set_residual(const ChainArguments& arguments) {
   const bool is_signed = residual_.scalar_type() == at::kChar;
   chain_.residual_type = is_signed ? ResidualType::int8 : ResidualType::uint8;
   chain_.residual_scale = tiled(arguments.residual_scale, 1.0f);
-  chain_.residual_zero_point = keep(tiled_values<int32_t>(*arguments.residual_zero_point, tile_));
+  chain_.residual_zero_point = tile_of<int32_t>(*arguments.residual_zero_point);
 }
 
 void ChainView::set_quantizer(const QuantizerArguments& quantizer) {
-  auto scale = tiled_values<float>(quantizer.scale, tile_);
-  std::vector<float> inverse(scale.size());
-  std::transform(scale.begin(), scale.end(), inverse.begin(),
+  const auto* scale = tile_of<float>(quantizer.scale);
+  auto* inverse = memory_.take<float>(filled_);
+  std::transform(scale, scale + filled_, inverse,
                  [](float s) { return numerics::inverse_scale(s); });
   chain_.quantized = true;
-  chain_.quantizer = {keep(std::move(scale)),
-                      keep(std::move(inverse)),
-                      keep(tiled_values<int32_t>(quantizer.zero_point, tile_)),
+  chain_.quantizer = {scale,
+                      inverse,
+                      tile_of<int32_t>(quantizer.zero_point),
                       static_cast<float>(quantizer.quant_min),
                       static_cast<float>(quantizer.quant_max),
                       tile_.width};
 }
 
+template <typename T>
+const T* ChainView::tile_of(const T* values, int64_t count) {
+  T* to = memory_.take<T>(filled_);
+  if (count == 1) {
+    std::fill(to, to + filled_, *values);
+    return to;
+  }
+  int64_t done = std::min(count, filled_);
+  std::copy(values, values + done, to);
+  while (done < filled_) {  // what is there, once more: filled_ is a multiple of the channels
+    const int64_t next = std::min(done, filled_ - done);
+    std::copy(to, to + next, to + done);
+    done += next;
+  }
+  return to;
+}
+
+template <typename T>
+const T* ChainView::tile_of(const at::Tensor& per_channel) {
+  const auto values = per_channel.expect_contiguous();
+  return tile_of(values->const_data_ptr<T>(), values->numel());
+}
+
 const float* ChainView::tiled(const OptionalTensor& per_channel, float otherwise) {
-  if (per_channel) return keep(tiled_values<float>(*per_channel, tile_));
-  return keep(std::vector<float>(static_cast<size_t>(tile_.width), otherwise));
+  return per_channel ? tile_of<float>(*per_channel) : tile_of(&otherwise, 1);
 }
 
 const float* ChainView::tiled(const std::vector<float>& per_channel) {
-  return keep(
-      kernels::repeat(per_channel.data(), static_cast<int64_t>(per_channel.size()), 0.0f, tile_));
-}
-
-// The heap blocks stay where they are when the outer vectors grow.
-const float* ChainView::keep(std::vector<float> values) {
-  return floats_.emplace_back(std::move(values)).data();
-}
-
-const int32_t* ChainView::keep(std::vector<int32_t> values) {
-  return integers_.emplace_back(std::move(values)).data();
+  return tile_of(per_channel.data(), static_cast<int64_t>(per_channel.size()));
 }
 
 void ChainView::for_each_range(const std::function<void(int64_t, int64_t)>& run) const {
@@ -98,14 +116,16 @@ std::vector<std::vector<double>> ChainView::sum_over_rows(
   const auto blocks = kernels::make_blocks(total, tile_);
   std::vector<double> partial(static_cast<size_t>(blocks.count * sums * count));
   at::parallel_for(0, blocks.count, 1, [&](int64_t first, int64_t last) {
-    std::vector<double> columns(static_cast<size_t>(sums * tile_.width));
+    std::vector<double> columns(static_cast<size_t>(sums * filled_));
     std::vector<double*> pointers;
-    for (int s = 0; s < sums; ++s) pointers.push_back(columns.data() + s * tile_.width);
+    for (int s = 0; s < sums; ++s) pointers.push_back(columns.data() + s * filled_);
     for (int64_t b = first; b < last; ++b) {
-      std::fill(columns.begin(), columns.end(), 0.0);
+      if (b > first) std::fill(columns.begin(), columns.end(), 0.0);
       run(b * blocks.elements, std::min((b + 1) * blocks.elements, total), pointers.data());
       for (int s = 0; s < sums; ++s) {
-        kernels::fold_tile(pointers[s], tile_, partial.data() + (b * sums + s) * count);
+        // The columns left out are zeros, which change no sum: none of them is -0.
+        kernels::fold_tile(pointers[s], {tile_.channels, filled_},
+                           partial.data() + (b * sums + s) * count);
       }
     }
   });

@@ -1,6 +1,7 @@
 #include <ATen/ops/convolution.h>
 #include <torch/library.h>
 
+#include "ops/chain.h"
 #include "ops/cpu/codes.h"
 #include "ops/cpu/conv_tiles.h"
 
@@ -19,7 +20,8 @@ at::Tensor conv_int(const at::Tensor& codes, int64_t zero_point, const at::Tenso
   const ConvArguments conv{codes,    zero_point,     weight, stride,    padding,
                            dilation, output_padding, groups, transposed};
   check_conv_int(conv);
-  auto out = empty_conv_output(conv);
+  auto out = empty_rows(conv_output_sizes(conv), conv.batched() ? 1 : 0,
+                        codes.options().dtype(at::kFloat));
   if (out.numel() == 0) return out;
   if (codes.numel() == 0 || weight.numel() == 0) return out.zero_();
   const auto input = conv.batched() ? codes : codes.unsqueeze(0);

@@ -1,6 +1,7 @@
 #include <ATen/Parallel.h>
 #include <torch/library.h>
 
+#include "kernels/cpu/conv_backward_f32.h"
 #include "kernels/cpu/conv_backward_s16.h"
 #include "kernels/cpu/depthwise_backward.h"
 #include "ops/conv_backward.h"
@@ -8,22 +9,23 @@
 namespace qat::ops {
 namespace {
 
+namespace f32 = kernels::f32;
 namespace s16 = kernels::s16;
 namespace depthwise = kernels::depthwise;
 
 std::array<int64_t, 2> pair(at::IntArrayRef list) { return {list[0], list[1]}; }
 
-s16::ConvShape shape_of(const ConvBackwardArguments& conv) {
+kernels::ConvShape shape_of(const ConvBackwardArguments& conv) {
   const auto sizes = [](const at::Tensor& t) { return pair(t.sizes().slice(2)); };
   return {conv.codes.size(0), conv.codes.size(1), conv.grad.size(1),
           sizes(conv.codes),  sizes(conv.grad),   sizes(conv.weight),
           pair(conv.stride),  pair(conv.padding), pair(conv.dilation)};
 }
 
-bool takes_16_bits(const ConvBackwardArguments& conv) {
-  return conv.products == Products::int16 && conv.codes.dim() == 4 && conv.groups == 1 &&
-         !conv.transposed && conv.codes.numel() > 0 && conv.grad.numel() > 0 &&
-         s16::is_supported(shape_of(conv));
+// What the kernels here take; the rest goes to torch's float32 convolutions.
+bool is_dense_2d(const ConvBackwardArguments& conv) {
+  return conv.codes.dim() == 4 && conv.groups == 1 && !conv.transposed &&
+         f32::is_supported(shape_of(conv));
 }
 
 void in_parallel(int64_t count, const std::function<void(int64_t, int64_t)>& body) {
@@ -35,23 +37,25 @@ std::array<int64_t, 4> strides_of(const at::Tensor& weight) {
   return {strides[0], strides[1], strides[2], strides[3]};
 }
 
-void input_gradient_16(const ConvBackwardArguments& conv, const at::Tensor& grad,
-                       at::Tensor& d_input) {
+// `gradient`: the kernel of one of the two kinds of products.
+template <typename Gradient>
+void input_gradient(const ConvBackwardArguments& conv, const at::Tensor& grad, at::Tensor& d_input,
+                    Gradient gradient) {
   const at::Tensor scale = conv.weight_scale.contiguous();
-  s16::conv_backward_data(shape_of(conv), grad.const_data_ptr<float>(),
-                          conv.weight.const_data_ptr<int8_t>(), strides_of(conv.weight),
-                          scale.const_data_ptr<float>(), d_input.mutable_data_ptr<float>(),
-                          in_parallel);
+  gradient(shape_of(conv), grad.const_data_ptr<float>(), conv.weight.const_data_ptr<int8_t>(),
+           strides_of(conv.weight), scale.const_data_ptr<float>(),
+           d_input.mutable_data_ptr<float>(), in_parallel);
 }
 
-void weight_gradient_16(const ConvBackwardArguments& conv, const at::Tensor& grad,
-                        at::Tensor& d_weight) {
+template <typename Gradient>
+void weight_gradient(const ConvBackwardArguments& conv, const at::Tensor& grad,
+                     at::Tensor& d_weight, Gradient gradient) {
   const at::Tensor codes = conv.codes.contiguous(at::MemoryFormat::ChannelsLast);
-  s16::conv_backward_weight(shape_of(conv), grad.const_data_ptr<float>(),
-                            static_cast<const uint8_t*>(codes.const_data_ptr()),
-                            *conv.zero_point.const_data_ptr<int32_t>(),
-                            *conv.scale.const_data_ptr<float>(), d_weight.mutable_data_ptr<float>(),
-                            strides_of(d_weight), in_parallel, codes.scalar_type() == at::kChar);
+  gradient(shape_of(conv), grad.const_data_ptr<float>(),
+           static_cast<const uint8_t*>(codes.const_data_ptr()),
+           *conv.zero_point.const_data_ptr<int32_t>(), *conv.scale.const_data_ptr<float>(),
+           d_weight.mutable_data_ptr<float>(), strides_of(d_weight), in_parallel,
+           codes.scalar_type() == at::kChar);
 }
 
 depthwise::Shape depthwise_shape(const ConvBackwardArguments& conv) {
@@ -88,6 +92,26 @@ void depthwise_gradients(const ConvBackwardArguments& conv, at::Tensor& d_input,
                       d_weight.mutable_data_ptr<float>(), in_parallel);
 }
 
+void dense_gradients(const ConvBackwardArguments& conv, at::Tensor& d_input, at::Tensor& d_weight) {
+  const at::Tensor grad = conv.grad.to(at::kFloat).contiguous(at::MemoryFormat::ChannelsLast);
+  const auto shape = shape_of(conv);
+  const bool narrow = conv.products == Products::int16 && s16::is_supported(shape);
+  const auto data = [](auto&&... arguments) { f32::conv_backward_data(arguments...); };
+  const auto data_16 = [](auto&&... arguments) { s16::conv_backward_data(arguments...); };
+  const auto weight = [](auto&&... arguments) { f32::conv_backward_weight(arguments...); };
+  const auto weight_16 = [](auto&&... arguments) { s16::conv_backward_weight(arguments...); };
+  if (conv.input_grad && narrow && !s16::data_prefers_float32(shape)) {
+    input_gradient(conv, grad, d_input, data_16);
+  } else if (conv.input_grad) {
+    input_gradient(conv, grad, d_input, data);
+  }
+  if (conv.weight_grad && narrow && !s16::weight_prefers_float32(shape)) {
+    weight_gradient(conv, grad, d_weight, weight_16);
+  } else if (conv.weight_grad) {
+    weight_gradient(conv, grad, d_weight, weight);
+  }
+}
+
 // `result` in the memory order of `place`.
 void keep(const at::Tensor& result, at::Tensor& place) {
   if (result.strides() == place.strides() && result.scalar_type() == at::kFloat) {
@@ -115,20 +139,15 @@ std::tuple<at::Tensor, at::Tensor> conv_int_backward(
     depthwise_gradients(conv, d_input, d_weight);
     return results;
   }
-  const bool narrow = takes_16_bits(conv);
-  const bool narrow_input = narrow && input_grad && !s16::data_prefers_float32(shape_of(conv));
-  const bool narrow_weight = narrow && weight_grad && !s16::weight_prefers_float32(shape_of(conv));
-  const bool wide_input = input_grad && !narrow_input;
-  const bool wide_weight = weight_grad && !narrow_weight;
+  if (conv.products != Products::bfloat16 && is_dense_2d(conv)) {
+    dense_gradients(conv, d_input, d_weight);
+    return results;
+  }
   const auto wide = conv.products == Products::bfloat16
-                        ? conv_backward_bfloat16(conv, wide_input, wide_weight)
-                        : conv_backward_float32(conv, wide_input, wide_weight);
-  if (wide_input) keep(std::get<0>(wide), d_input);
-  if (wide_weight) keep(std::get<1>(wide), d_weight);
-  if (!narrow_input && !narrow_weight) return results;
-  const at::Tensor rows = grad.to(at::kFloat).contiguous(at::MemoryFormat::ChannelsLast);
-  if (narrow_input) input_gradient_16(conv, rows, d_input);
-  if (narrow_weight) weight_gradient_16(conv, rows, d_weight);
+                        ? conv_backward_bfloat16(conv, input_grad, weight_grad)
+                        : conv_backward_float32(conv, input_grad, weight_grad);
+  if (input_grad) keep(std::get<0>(wide), d_input);
+  if (weight_grad) keep(std::get<1>(wide), d_weight);
   return results;
 }
 

@@ -91,7 +91,7 @@ bool take(const ConvArguments& conv) {
 void conv(const ConvArguments& conv, at::Tensor& out) {
   const bool line = conv.spatial() == 1;
   const at::Tensor filters = line ? conv.weight.unsqueeze(2) : conv.weight;
-  const at::Tensor rows = to_rows(line ? conv.codes.unsqueeze(2) : conv.codes, 1);
+  const at::Tensor images = in_rows(line ? conv.codes.unsqueeze(2) : conv.codes, 1);
   u8s8::ConvLayer layer = layer_of(conv.codes, conv.zero_point, filters, conv.groups);
   layer.stride_w = conv.stride.back();
   layer.padding_w = conv.padding.back();
@@ -101,9 +101,9 @@ void conv(const ConvArguments& conv, at::Tensor& out) {
     layer.padding_h = conv.padding.front();
     layer.dilation_h = conv.dilation.front();
   }
-  const u8s8::ImageSizes sizes{rows.size(0), rows.size(1), rows.size(2), line ? 1 : out.size(2),
-                               out.size(-1)};
-  run(*pack(std::move(layer), filters, conv.weight), sizes, rows, out);
+  const u8s8::ImageSizes sizes{images.size(0), images.size(2), images.size(3),
+                               line ? 1 : out.size(2), out.size(-1)};
+  run(*pack(std::move(layer), filters, conv.weight), sizes, images, out);
 }
 
 void linear(const at::Tensor& codes, int64_t zero_point, const at::Tensor& weight,

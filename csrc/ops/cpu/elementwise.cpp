@@ -13,8 +13,6 @@ namespace qat::ops {
 namespace {
 
 using kernels::Quantizer;
-constexpr int64_t kUniformStep = 64;  // elements: no register of codes is cut
-
 using ElementRange = std::function<void(const Quantizer&, int64_t, int64_t)>;
 
 Quantizer at_channel(Quantizer q, int64_t channel) {
@@ -22,6 +20,21 @@ Quantizer at_channel(Quantizer q, int64_t channel) {
   q.inverse_scale += channel;
   q.zero_point += channel;
   return q;
+}
+
+// Below that a result that stays in the caches is written sooner: 87 instead of 148 microseconds
+// for 4 MB of results out of 4 MB, on a Zen 4 with 32 MB, where 25 MB take equally long.
+constexpr int64_t kCacheBytes = int64_t{20} << 20;
+
+// Elements begin..end of a tensor whose channels are stretches of memory.
+void run_stretches(const Quantizer& q, const MemoryLayout& layout, int64_t begin, int64_t end,
+                   const ElementRange& run) {
+  while (begin < end) {
+    const int64_t stretch = begin / layout.inner;
+    const int64_t last = std::min((stretch + 1) * layout.inner, end);
+    run(at_channel(q, stretch % layout.channels), begin, last - begin);
+    begin = last;
+  }
 }
 
 }  // namespace
@@ -63,9 +76,13 @@ bool should_stream(int64_t elements, int64_t step, const float* to) {
          reinterpret_cast<uintptr_t>(to) % 64 == 0;
 }
 
+bool should_stream(int64_t elements, int64_t step, const Streamed& result) {
+  return elements * result.bytes >= kCacheBytes && should_stream(elements, step, result.to);
+}
+
 void for_each_element_range(const MemoryLayout& layout, const at::Tensor& scale,
                             const at::Tensor& zero_point, int64_t quant_min, int64_t quant_max,
-                            const float* streamed, const ElementRange& run) {
+                            const Streamed& result, const ElementRange& run) {
   const int64_t total = layout.outer * layout.channels * layout.inner;
   QuantizerArrays arrays = read_parameters(scale, zero_point);
   const bool uniform = arrays.scale.size() == 1;
@@ -77,23 +94,15 @@ void for_each_element_range(const MemoryLayout& layout, const at::Tensor& scale,
   Quantizer q{arrays.scale.data(),           arrays.inverse_scale.data(),
               arrays.zero_point.data(),      static_cast<float>(quant_min),
               static_cast<float>(quant_max), tile.width};
-  if (uniform || layout.inner == 1) {
-    const int64_t step = uniform ? kUniformStep : tile.width;
-    q.streams = should_stream(total, step, streamed);
-    const int64_t grain = std::max<int64_t>(1, kGrain / step);
-    at::parallel_for(0, (total + step - 1) / step, grain, [&](int64_t first, int64_t last) {
-      const int64_t begin = first * step;
-      run(q, begin, std::min(last * step, total) - begin);
-    });
-    return;
-  }
-  q.streams = should_stream(total, layout.inner, streamed);
-  const int64_t stretches = layout.outer * layout.channels;
-  const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, layout.inner));
-  at::parallel_for(0, stretches, grain, [&](int64_t first, int64_t last) {
-    for (int64_t i = first; i < last; ++i) {
-      run(at_channel(q, i % layout.channels), i * layout.inner, layout.inner);
-    }
+  const bool stretches = !uniform && layout.inner != 1;
+  const int64_t step = tile.width == 1 ? kUniformStep : std::lcm(tile.width, 8);
+  const int64_t row = uniform ? step : stretches ? layout.inner : tile.width;
+  q.streams = should_stream(total, row, result);
+  const int64_t grain = std::max<int64_t>(1, kCopyGrain / step);
+  at::parallel_for(0, (total + step - 1) / step, grain, [&](int64_t first, int64_t last) {
+    const int64_t begin = first * step, end = std::min(last * step, total);
+    if (stretches) return run_stretches(q, layout, begin, end, run);
+    run(q, begin, end - begin);
   });
 }
 
@@ -104,8 +113,8 @@ at::Tensor fake_quantized(const at::Tensor& x, const at::Tensor& scale,
   const auto real = float_like(x, result);
   const float* in = real.const_data_ptr<float>();
   float* out = result.mutable_data_ptr<float>();
-  for_each_element_range(memory_layout(result, axis), scale, zero_point, quant_min, quant_max, out,
-                         [=](const kernels::Quantizer& q, int64_t begin, int64_t count) {
+  for_each_element_range(memory_layout(result, axis), scale, zero_point, quant_min, quant_max,
+                         {out, 8}, [=](const kernels::Quantizer& q, int64_t begin, int64_t count) {
                            kernels::kernels().fake_quantize(q, in + begin, out + begin, count);
                          });
   return result.to(x.scalar_type());

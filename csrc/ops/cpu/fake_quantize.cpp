@@ -23,8 +23,8 @@ at::Tensor fake_quantize_backward(const at::Tensor& grad, const at::Tensor& x,
   const float* in = real.const_data_ptr<float>();
   const float* from = gradient.const_data_ptr<float>();
   float* out = result.mutable_data_ptr<float>();
-  for_each_element_range(memory_layout(result, axis), scale, zero_point, quant_min, quant_max, out,
-                         [=](const kernels::Quantizer& q, int64_t begin, int64_t count) {
+  for_each_element_range(memory_layout(result, axis), scale, zero_point, quant_min, quant_max,
+                         {out, 12}, [=](const kernels::Quantizer& q, int64_t begin, int64_t count) {
                            kernels::kernels().fake_quantize_backward(q, from + begin, in + begin,
                                                                      out + begin, count);
                          });

@@ -132,7 +132,7 @@ ThreeTensors fake_quantize_learned_backward(const at::Tensor& grad, const at::Te
                     static_cast<float>(quant_min),
                     static_cast<float>(quant_max),
                     s.tile.width,
-                    should_stream(result.numel(), step, operands.out)};
+                    should_stream(result.numel(), step, Streamed{operands.out, 12})};
   const auto [d_scale, d_zero_point] =
       add_blocks(s, block_sums(s, q, operands, clipped_only), a, parameters.scale.data());
   return {result.to(x.scalar_type()), d_scale, d_zero_point};

@@ -1,4 +1,4 @@
-#include <ATen/ops/empty.h>
+#include <ATen/EmptyTensor.h>
 #include <torch/library.h>
 
 #include "numerics/requantize.h"
@@ -10,14 +10,15 @@ namespace {
 // A per-channel argument, or the value that stands for its absence.
 class Channels {
  public:
-  Channels(const OptionalTensor& tensor, float otherwise)
-      : tensor_(tensor ? tensor->contiguous() : at::Tensor()), otherwise_(otherwise) {
-    if (tensor) data_ = tensor_.const_data_ptr<float>();
+  Channels(const OptionalTensor& tensor, float otherwise) : otherwise_(otherwise) {
+    if (!tensor) return;
+    tensor_ = tensor->expect_contiguous();
+    data_ = tensor_->const_data_ptr<float>();
   }
   float operator[](int64_t c) const { return data_ == nullptr ? otherwise_ : data_[c]; }
 
  private:
-  at::Tensor tensor_;
+  c10::MaybeOwned<at::Tensor> tensor_;
   const float* data_ = nullptr;
   float otherwise_;
 };
@@ -28,8 +29,8 @@ std::tuple<at::Tensor, at::Tensor> fold_batch_norm(
   check_fold_batch_norm(multiplier, bias, gamma, beta, mean, variance, eps);
   const Channels m(multiplier, 1.0f), b(bias, 0.0f), g(gamma, 1.0f), be(beta, 0.0f);
   const Channels mu(mean, 0.0f), var(variance, 0.0f);
-  auto folded_multiplier = at::empty(mean.sizes(), mean.options());
-  auto folded_bias = at::empty(mean.sizes(), mean.options());
+  const at::Tensor folded_multiplier = at::detail::empty_cpu(mean.sizes(), at::kFloat);
+  const at::Tensor folded_bias = at::detail::empty_cpu(mean.sizes(), at::kFloat);
   float* to_multiplier = folded_multiplier.mutable_data_ptr<float>();
   float* to_bias = folded_bias.mutable_data_ptr<float>();
   for (int64_t c = 0; c < mean.numel(); ++c) {

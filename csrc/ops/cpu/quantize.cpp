@@ -14,8 +14,8 @@ at::Tensor quantize(const at::Tensor& x, const at::Tensor& scale, const at::Tens
   const auto real = float_like(x, codes);
   const float* in = real.const_data_ptr<float>();
   auto* out = static_cast<uint8_t*>(codes.mutable_data_ptr());
-  for_each_element_range(memory_layout(codes, axis), scale, zero_point, quant_min, quant_max,
-                         nullptr, [=](const kernels::Quantizer& q, int64_t begin, int64_t count) {
+  for_each_element_range(memory_layout(codes, axis), scale, zero_point, quant_min, quant_max, {},
+                         [=](const kernels::Quantizer& q, int64_t begin, int64_t count) {
                            kernels::kernels().quantize(q, in + begin, out + begin, count);
                          });
   return codes;
@@ -31,7 +31,7 @@ at::Tensor dequantize(const at::Tensor& codes, const at::Tensor& scale,
   const bool is_signed = codes.scalar_type() == at::kChar;
   const auto* in = static_cast<const uint8_t*>(dense.const_data_ptr());
   float* out = real.mutable_data_ptr<float>();
-  for_each_element_range(memory_layout(real, axis), scale, zero_point, 0, 0, out,
+  for_each_element_range(memory_layout(real, axis), scale, zero_point, 0, 0, {out, 5},
                          [=](const kernels::Quantizer& q, int64_t begin, int64_t count) {
                            kernels::kernels().dequantize(q, in + begin, is_signed, out + begin,
                                                          count);

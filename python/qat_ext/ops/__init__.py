@@ -16,6 +16,7 @@ from qat_ext.ops.chain import (
     fold_batch_norm,
 )
 from qat_ext.ops.integer import conv_int, conv_int_backward, linear_int, requantize, sum_codes
+from qat_ext.ops.masks import fake_quantize_with_mask, quantize_with_mask, straight_through
 from qat_ext.ops.quantize import (
     dequantize,
     fake_quantize,
@@ -48,6 +49,7 @@ __all__ = [
     "fake_quantize_backward",
     "fake_quantize_learned",
     "fake_quantize_learned_backward",
+    "fake_quantize_with_mask",
     "fold_batch_norm",
     "linear_int",
     "lookup",
@@ -56,6 +58,8 @@ __all__ = [
     "quantize",
     "quantize_weight",
     "quantize_weights",
+    "quantize_with_mask",
     "requantize",
+    "straight_through",
     "sum_codes",
 ]

@@ -13,6 +13,7 @@ using kernels::u8s8::InstructionSet;
 inline void expect_equal(const Model& model, const std::vector<Tensor>& inputs, int threads = 2) {
   Options options;
   options.threads = threads;
+  options.exact_threads = true;
   const auto reference = make_reference_executor(model, options);
   const auto expected = reference->run_all(inputs);
   const auto outputs = reference->run(inputs);

@@ -114,7 +114,8 @@ TEST(FastExecutor, ConcurrentCalls) {
   const ConvShape s{3, 32, 1, {12, 12}, {3, 3}, {1, 1}, {1, 1}, {1, 1}, {0, 0}};
   const int64_t q = b.quantize(b.relu(add_conv(b, random, x, s)), {0.02f, 0});
   b.output(add_conv(b, random, q, {32, 8, 1, {12, 12}, {3, 3}, {2, 2}, {1, 1}, {1, 1}, {0, 0}}));
-  const auto executor = make_fast_executor(b.model, {.threads = 2, .aten = {}});
+  const auto executor =
+      make_fast_executor(b.model, {.threads = 2, .aten = {}, .exact_threads = true});
   std::vector<Tensor> inputs, expected;
   for (int64_t i = 0; i < 4; ++i) {
     inputs.push_back(random.reals({i + 1, 3, 12, 12}, -2, 2));

@@ -29,6 +29,16 @@ def _with_gradient(calls):
     return [((torch.randn_like(a[0]), *a), k) for a, k in calls]
 
 
+def _masked():
+    found = []
+    for (shape, _), extra in itertools.product(SHAPES, (0, 1)):
+        grad = torch.randn(*shape[:-1], shape[-1] + extra)
+        mask = torch.randint(256, ((grad.numel() + 7) // 8,), dtype=torch.uint8)
+        found.append(((grad, mask), {"stride": list(grad.stride())}))
+    found.append(((torch.randn(()), mask[:1]), {"stride": []}))
+    return [*found, ((torch.randn(2, 0, 3), mask[:0]), {"stride": [9, 5, 1]})]
+
+
 def _learned(calls):
     for clipped_only, (arguments, keywords) in zip(itertools.cycle([False, True]), calls):
         *front, zero = arguments
@@ -250,7 +260,10 @@ CALLS = {
     "fake_quantize_backward": lambda: _with_gradient(_elementwise()),
     "fake_quantize_learned": lambda: list(_learned(_elementwise())),
     "fake_quantize_learned_backward": lambda: list(_learned(_with_gradient(_elementwise()))),
+    "fake_quantize_with_mask": _elementwise,
+    "straight_through": _masked,
     "quantize": _elementwise,
+    "quantize_with_mask": _elementwise,
     "dequantize": _dequantize,
     "observe_minmax_": _minmax,
     "observe_histogram_": _histogram,

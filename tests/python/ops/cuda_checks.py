@@ -10,16 +10,22 @@ from torch.utils._pytree import tree_leaves, tree_map_only
 from ops.cuda_calls import CALLS
 from ops.layouts import lay_out
 from ops.samples import samples
-from ops.test_all_ops import larger
+from ops.test_all_ops import NAMES, larger
+from ops.test_conv_int_backward import Case
 
 STATE = {
     "observe_minmax_": slice(1, 4),
     "observe_histogram_": slice(1, 5),
 }  # arguments that the operator writes
+# Of those that have the same bits everywhere; conv_int_backward leaves sums to libraries.
+EXACT = [name for name in NAMES if name != "conv_int_backward"]
 FLOATING = [
     "fake_quantize",
     "fake_quantize_backward",
+    "fake_quantize_with_mask",
+    "straight_through",
     "quantize",
+    "quantize_with_mask",
     "observe_minmax_",
     "observe_histogram_",
 ]  # operators that take half precision
@@ -68,11 +74,23 @@ def assert_same_bits(found, expected):
 def both(device, name, arguments, keywords):
     placed = device.move(list(arguments))
     found = run(device.ops, name, placed, keywords)
-    if name == "conv_int_backward" and keywords["products"] == "int16":
-        keywords = keywords | {"products": "float32"}  # what CUDA takes for them
     expected = run(torch.ops.qat_ext, name, arguments, keywords)
     for each, wanted in zip(found, expected, strict=True):
         assert_same_bits(each, wanted)
+
+
+def check_gradients(device, products, worst):
+    """The gradients of a convolution, off by `worst` of the sum of their products' magnitudes and
+    by the roundings of the sum."""
+    case = Case((2, 64, 14, 14), (32, 64, 3, 3), torch.uint8, padding=1)
+    *terms, count = case.magnitudes()
+    expected = case.expected(case.grad)
+    for tensor in ("codes", "scale", "zero", "weight", "weight_scale", "grad"):
+        setattr(case, tensor, device.move([getattr(case, tensor)])[0])
+    found = case.run(device.ops, products)
+    for each, wanted, sizes in zip(found, expected, terms, strict=True):
+        error = (each.cpu().double() - wanted).abs()
+        assert (error <= (worst + (count + 2) * 2.0**-24) * sizes).all()
 
 
 def check_samples(device, name):

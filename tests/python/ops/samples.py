@@ -25,6 +25,20 @@ def _elementwise(grad=False):
     return [((torch.randn_like(a[0]), *a), k) for a, k in found]
 
 
+def _masked():
+    """Gradients in memory orders of their own, and masks with bits of no element."""
+    image = torch.randn(2, 24, 5, 3).contiguous(memory_format=torch.channels_last)
+    found = [
+        (image, image.stride()),
+        (torch.randn(7, 9), (1, 7)),
+        (torch.randn(5, 1, 1), (1, 77, 8)),
+    ]
+    return [
+        ((grad, torch.randint(256, ((grad.numel() + 7) // 8,), dtype=torch.uint8)), {"stride": s})
+        for grad, s in found
+    ]
+
+
 def _differentiable():
     return [((a[0].requires_grad_(), *a[1:]), k) for a, k in _elementwise()]
 
@@ -143,7 +157,10 @@ def samples():
         "fake_quantize_backward": _elementwise(grad=True),
         "fake_quantize_learned": _learned(_elementwise() + _differentiable()),
         "fake_quantize_learned_backward": _learned(_elementwise(grad=True)),
+        "fake_quantize_with_mask": _elementwise() + _differentiable(),
+        "straight_through": _masked(),
         "quantize": _elementwise() + _differentiable(),
+        "quantize_with_mask": _elementwise() + _differentiable(),
         "dequantize": [
             ((codes, ONE, ZERO), {"axis": -1}),
             ((codes, *_channels(8)), {"axis": 1}),

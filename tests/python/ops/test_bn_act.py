@@ -58,6 +58,31 @@ def test_memory_orders(ops, layout, residual):
     check(ops, chain, *quantizer())
 
 
+ROWS = [((2, 1, 3, 4), 1), ((1, 8, 1, 1), 1), ((3, 5), 1), ((2, 4, 7), 2), ((2, 5, 1, 3, 1), 1)]
+ROWS += [((0, 8, 2, 2), 1), ((2, 8, 0, 3), 1), ((6,), 0), ((2, 3, 4, 5), -3)]
+
+
+@pytest.mark.parametrize("shape, axis", ROWS)
+def test_strides_are_those_of_rows(ops, shape, axis):
+    acc = torch.randn(shape)
+    moved = torch.empty(acc.movedim(axis, -1).shape).movedim(-1, axis)
+    keywords = {"axis": axis, "activation": 0, "p0": 0.0, "p1": 0.0}
+    for given in (acc, acc.to("meta")):
+        out = ops.bn_act(given, None, None, None, None, None, None, **keywords)
+        assert out.stride() == moved.stride()
+    same_bits(ops.bn_act(acc, None, None, None, None, None, None, **keywords), acc)
+
+
+def test_strides_of_axes_with_one_entry_say_nothing(ops):
+    chain = random_chain((1, 24, 6, 1), 1, "relu")
+    chain.acc = chain.acc.contiguous(memory_format=torch.channels_last)
+    chain.acc = chain.acc.as_strided(chain.acc.shape, (7, 1, 24, 5))
+    check(ops, chain, *quantizer())
+    chain = random_chain((3, 1, 4, 2), 1, "relu")
+    chain.acc = chain.acc.contiguous().as_strided(chain.acc.shape, (8, 1000, 2, 1))
+    check(ops, chain, *quantizer())
+
+
 def test_without_multiplier_and_bias_acc_is_left_alone(ops):
     chain = random_chain((2, 4, 3, 3), 1, "none", plain=True)
     chain.acc[0, 0, 0] = torch.tensor([-0.0, 0.0, float("inf")])

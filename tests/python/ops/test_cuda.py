@@ -8,14 +8,12 @@ import torch
 
 from ops import cuda_checks
 from ops.cuda_calls import CALLS
-from ops.cuda_checks import FLOATING, STATE, Device, assert_same_bits, calls_of, run
+from ops.cuda_checks import EXACT, FLOATING, STATE, Device, assert_same_bits, calls_of, run
 from ops.library import load
 from ops.test_all_ops import NAMES
-from ops.test_conv_int_backward import Case
 
 load()
 SOURCES = Path(__file__).parents[3] / "csrc" / "ops" / "cuda"
-EXACT = [name for name in NAMES if name != "conv_int_backward"]  # which leaves sums to libraries
 needs_gpu = pytest.mark.skipif(
     not torch.cuda.is_available(),
     reason="no CUDA device, or a torch without CUDA: the CUDA operators were not run",
@@ -84,17 +82,12 @@ def test_nan_and_infinity_give_the_same_bits(device, name):
 
 @needs_gpu
 @pytest.mark.parametrize("products", ["float32", "int16", "bfloat16"])
-def test_gradients_of_a_convolution_lie_within_the_rounding_of_their_products(ops, products):
+def test_gradients_of_a_convolution_lie_within_the_rounding_of_their_products(device, products):
     """cuDNN may cut the factors to TF32, off by up to 2^-10; bfloat16 is off by up to 2^-8."""
-    case = Case((2, 64, 14, 14), (32, 64, 3, 3), torch.uint8, padding=1)
-    *terms, count = case.magnitudes()
-    expected = case.expected(case.grad)
-    for tensor in ("codes", "scale", "zero", "weight", "weight_scale", "grad"):
-        setattr(case, tensor, getattr(case, tensor).cuda())
-    # (1 + 2^-k)^3 - 1 < 3.1 * 2^-k: two factors and, for bfloat16, the result; then the sum's own.
-    worst = 3.1 * 2.0 ** (-8 if products == "bfloat16" else -10) + (count + 2) * 2.0**-24
-    for found, wanted, sizes in zip(case.run(ops, products), expected, terms, strict=True):
-        assert ((found.cpu().double() - wanted).abs() <= worst * sizes).all()
+    # (1 + 2^-k)^3 - 1 < 3.1 * 2^-k: two factors and, for bfloat16, the result.
+    cuda_checks.check_gradients(
+        device, products, 3.1 * 2.0 ** (-8 if products == "bfloat16" else -10)
+    )
 
 
 @needs_gpu

@@ -11,9 +11,8 @@ import torch
 
 from ops import cuda_checks
 from ops.cuda_calls import CALLS
-from ops.cuda_checks import FLOATING, Device, both
+from ops.cuda_checks import EXACT, FLOATING, Device, both
 from ops.library import load
-from ops.test_all_ops import NAMES
 
 load()
 BUILT = Path(__file__).parents[3] / "build" / "cmake" / "tests" / "lib" / "libqat_cuda_emulated.so"
@@ -42,7 +41,7 @@ def device(request):
     torch.use_deterministic_algorithms(False)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EXACT)
 def test_same_bits(device, name):
     cuda_checks.check_samples(device, name)
 
@@ -52,12 +51,12 @@ def test_many_blocks_give_the_same_bits(device, name):
     cuda_checks.check_many_blocks(device, name)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EXACT)
 def test_unaligned_memory_gives_the_same_bits(device, name):
     cuda_checks.check_unaligned(device, name)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", EXACT)
 def test_other_layouts_give_the_same_bits(device, name):
     cuda_checks.check_layouts(device, name)
 
@@ -86,4 +85,9 @@ def test_more_parts_than_threads_of_a_block_give_the_same_bits(device):
 
 
 def test_every_operator_has_calls_of_many_blocks():
-    assert sorted(CALLS) == [name for name in NAMES if name != "conv_int_backward"]
+    assert sorted(CALLS) == EXACT
+
+
+@pytest.mark.parametrize("products", ["float32", "int16"])
+def test_gradients_of_a_convolution(device, products):
+    cuda_checks.check_gradients(device, products, 0.0)

@@ -4,14 +4,30 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstring>
 #include <random>
+#include <thread>
 
-#include "kernels/cpu/conv_backward_s16_kernels.h"
+#include "kernels/cpu/conv_backward.h"
 
-namespace qat::kernels::s16 {
+namespace qat::kernels {
 
 inline void serial(int64_t count, const std::function<void(int64_t, int64_t)>& body) {
   body(0, count);
+}
+
+inline ParallelFor threaded(int64_t threads) {
+  return [threads](int64_t count, const std::function<void(int64_t, int64_t)>& body) {
+    std::vector<std::thread> pool;
+    for (int64_t i = 0; i < threads; ++i) {
+      pool.emplace_back([=] { body(count * i / threads, count * (i + 1) / threads); });
+    }
+    for (std::thread& thread : pool) thread.join();
+  };
+}
+
+inline bool same_bits(const std::vector<float>& a, const std::vector<float>& b) {
+  return a.size() == b.size() && std::memcmp(a.data(), b.data(), a.size() * sizeof(float)) == 0;
 }
 
 struct Case {
@@ -29,6 +45,32 @@ struct Case {
 };
 
 inline std::ostream& operator<<(std::ostream& out, const Case& c) { return out << c.name; }
+
+inline constexpr Case kCases[] = {
+    {"plain3x3", 2, 16, 32, {9, 8}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
+    {"several_flushes", 4, 32, 96, {14, 14}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
+    {"several_blocks", 2, 80, 130, {5, 4}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
+    {"small_map", 6, 64, 64, {4, 4}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
+    {"odd_channels", 2, 5, 7, {6, 7}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
+    {"odd_batch", 3, 24, 20, {7, 6}, {3, 3}, {1, 1}, {1, 1}, {1, 1}},
+    {"one_image", 1, 24, 20, {7, 6}, {3, 3}, {2, 2}, {1, 1}, {1, 1}},
+    {"stride2", 2, 32, 48, {10, 9}, {3, 3}, {2, 2}, {1, 1}, {1, 1}},
+    {"stem", 2, 3, 64, {25, 24}, {7, 7}, {2, 2}, {3, 3}, {1, 1}},
+    {"downsample", 2, 64, 128, {14, 14}, {1, 1}, {2, 2}, {0, 0}, {1, 1}},
+    {"pointwise", 2, 16, 96, {13, 12}, {1, 1}, {1, 1}, {0, 0}, {1, 1}},
+    {"pointwise_narrow", 2, 144, 24, {6, 6}, {1, 1}, {1, 1}, {0, 0}, {1, 1}},
+    {"pointwise_long", 2, 70, 530, {5, 4}, {1, 1}, {1, 1}, {0, 0}, {1, 1}},
+    {"linear", 1, 70, 50, {33, 1}, {1, 1}, {1, 1}, {0, 0}, {1, 1}},
+    {"linear_one_row", 1, 70, 50, {1, 1}, {1, 1}, {1, 1}, {0, 0}, {1, 1}},
+    {"padded_pointwise", 2, 8, 9, {5, 6}, {1, 1}, {2, 3}, {1, 2}, {1, 1}},
+    {"dilated", 2, 16, 17, {11, 12}, {3, 3}, {1, 1}, {2, 2}, {2, 2}},
+    {"dilated_strided", 2, 16, 17, {11, 12}, {3, 3}, {2, 3}, {2, 4}, {2, 3}},
+    {"stride_above_kernel", 2, 9, 17, {11, 12}, {2, 2}, {3, 4}, {0, 0}, {1, 1}},
+    {"no_padding_5x5", 2, 9, 17, {11, 12}, {5, 5}, {1, 1}, {0, 0}, {1, 1}},
+    {"wide_padding", 2, 9, 16, {5, 4}, {3, 3}, {1, 1}, {4, 3}, {1, 1}},
+    {"rectangular", 2, 12, 16, {9, 7}, {1, 7}, {1, 2}, {0, 3}, {1, 1}},
+    {"largest_kernel", 2, 3, 4, {17, 17}, {16, 16}, {1, 1}, {8, 8}, {1, 1}},
+};
 
 struct Problem {
   ConvShape s;
@@ -67,6 +109,7 @@ struct Problem {
     return q - zero_point;
   }
 
+  template <typename Kernels>
   std::vector<float> data(const Kernels& kernels, const ParallelFor& parallel_for) const {
     std::vector<float> out(codes.size(), -1.0f);
     conv_backward_data(kernels, s, grad.data(), weight.data(), strides, weight_scale.data(),
@@ -74,6 +117,7 @@ struct Problem {
     return out;
   }
 
+  template <typename Kernels>
   std::vector<float> weights(const Kernels& kernels, const ParallelFor& parallel_for) const {
     std::vector<float> out(weight.size(), -1.0f);
     conv_backward_weight(kernels, s, grad.data(), codes.data(), zero_point, 0.02f, out.data(),
@@ -86,8 +130,8 @@ struct Gradients {
   std::vector<double> data, weight;
 };
 
-// From the definition: visits every product of the forward pass.
-inline Gradients oracle(const Problem& p) {
+// From the definition: visits every product of the forward pass. magnitudes: adds |product|.
+inline Gradients oracle(const Problem& p, bool magnitudes = false) {
   const ConvShape& s = p.s;
   Gradients out{std::vector<double>(p.codes.size()), std::vector<double>(p.weight.size())};
   size_t at = 0;
@@ -106,8 +150,10 @@ inline Gradients oracle(const Problem& p) {
                   ((n * s.in_size[0] + h) * s.in_size[1] + w) * s.in_channels + c);
               const auto y = static_cast<size_t>(k * p.strides[0] + c * p.strides[1] +
                                                  i * p.strides[2] + j * p.strides[3]);
-              out.data[x] += g * p.weight_scale[static_cast<size_t>(k)] * p.weight[y];
-              out.weight[y] += g * p.centred(x) * 0.02;
+              const double data = g * p.weight_scale[static_cast<size_t>(k)] * p.weight[y];
+              const double weight = g * p.centred(x) * 0.02f;
+              out.data[x] += magnitudes ? std::abs(data) : data;
+              out.weight[y] += magnitudes ? std::abs(weight) : weight;
             }
           }
         }
@@ -126,10 +172,10 @@ inline double relative_error(const std::vector<float>& got, const std::vector<do
   return size == 0 ? error : std::sqrt(error / size);
 }
 
-// Rounding to steps of max / 32767 has a deviation of max / (32767 sqrt(12)), in every factor of
-// the sum. The gradient's own deviation is at least max / 6 times sqrt(1 / 3), because a third of
-// the channels holds large values and 6 deviations hold every sample: 6 sqrt(3) / (32767 sqrt(12))
-// = 9.2e-5. Twice that covers tensors of a few elements.
-constexpr double kTolerance = 2e-4;
+// Of 16-bit products. Rounding to steps of max / 32767 has a deviation of max / (32767 sqrt(12)),
+// in every factor of the sum. The gradient's own deviation is at least max / 6 times sqrt(1 / 3),
+// because a third of the channels holds large values and 6 deviations hold every sample: 6 sqrt(3)
+// / (32767 sqrt(12)) = 9.2e-5. Twice that covers tensors of a few elements.
+constexpr double kTolerance16 = 2e-4;
 
-}  // namespace qat::kernels::s16
+}  // namespace qat::kernels
