@@ -9,6 +9,7 @@ PYBIND11_MODULE(_C, m) {
   qat::bindings::add_recipe(m);
   qat::bindings::add_prepared_model(m);
   qat::bindings::add_insertion(m);
+  qat::bindings::add_contents(m);
   qat::bindings::add_integer_model(m);
   qat::bindings::add_objectives(m);
   qat::bindings::add_ptq(m);

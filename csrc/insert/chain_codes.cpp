@@ -38,7 +38,7 @@ at::Tensor chain_codes(const Chain& chain, const QuantizeTo& to) {
 }
 
 bool bent_by_quantizer_alone(const Chain& chain, const QuantizeTo& to) {
-  return to.fused && !chain.batch_norm && !chain.slope.defined() &&
+  return to.fused && chain.acc.dim() > 0 && !chain.batch_norm && !chain.slope.defined() &&
          chain.activation.kind == numerics::ActivationKind::none && !to.learned.scale.defined() &&
          !to.learned.zero_point.defined();
 }

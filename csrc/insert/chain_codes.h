@@ -10,7 +10,8 @@ at::Tensor chain_codes(const Chain& chain, const QuantizeTo& to);
 
 // Note [One bit per element]
 // Where nothing but the quantizer bends the gradient, backward needs rule 4 alone. Its bits are
-// written beside the codes, and neither the accumulator nor the real values are kept.
+// written beside the codes, and neither the accumulator nor the real values are kept. A chain with
+// a multiplier is evaluated to reals for that first: rule 7 rounds there in any case.
 bool bent_by_quantizer_alone(const Chain& chain, const QuantizeTo& to);
 struct MaskedCodes {
   at::Tensor codes, mask;

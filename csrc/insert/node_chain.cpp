@@ -4,9 +4,9 @@
 // The layer's own node takes the gradient with respect to v = acc * multiplier + bias and knows
 // nothing of what follows; the chain node turns the gradient of the chain's result into that of v,
 // gamma, beta and the residual in two passes over acc, from which it recomputes every mask, so that
-// nothing is saved but the accumulator. Batch norm or an activation that is still
-// pending has a node as well, which serves readers of the intermediate tensor; the chain's end
-// reaches past it, unless somebody put a hook there.
+// nothing is saved but the accumulator, or the mask alone: Note [One bit per element]. Batch norm
+// or an activation that is still pending has a node as well, which serves readers of the
+// intermediate tensor; the chain's end reaches past it, unless somebody put a hook there.
 
 #include <ATen/core/grad_mode.h>
 #include <torch/csrc/autograd/custom_function.h>

@@ -1,5 +1,5 @@
-// Convolutions and linear layers: integer accumulators forward, float32
-// gradients backward. Only the codes are kept for backward.
+// Convolutions and linear layers: integer accumulators forward, float32 gradients backward. Only
+// the codes are kept for backward.
 
 #include <ATen/TensorOperators.h>
 #include <ATen/ops/empty.h>

@@ -21,6 +21,13 @@ using torch::autograd::AutogradContext;
 using torch::autograd::Function;
 using torch::autograd::variable_list;
 
+// What the backward of a quantized real needs beside its saved tensors.
+struct QuantizeBackward {
+  QuantizerBackward quantizer;
+  bool masked = false;  // Note [One bit per element]
+  std::vector<int64_t> mask_stride;
+};
+
 struct QuantizeNode : Function<QuantizeNode> {
   static at::Tensor forward(AutogradContext* ctx, const at::Tensor& real,
                             const OptionalTensor& scale, const OptionalTensor& zero_point,
@@ -28,31 +35,30 @@ struct QuantizeNode : Function<QuantizeNode> {
     (void)scale, (void)zero_point;  // for their gradients
     Chain chain;                    // a chain of nothing: quantizes and observes in one pass
     chain.acc = real;
+    QuantizeBackward kept{quantizer_backward_of(to), false, {}};
     at::Tensor codes;
-    std::vector<int64_t> mask_stride;
     if (real.requires_grad() && bent_by_quantizer_alone(chain, to)) {
       MaskedCodes masked = masked_codes(chain, to);
       ctx->save_for_backward({masked.mask});
-      mask_stride = masked.codes.strides().vec();
+      kept.masked = true;
+      kept.mask_stride = masked.codes.strides().vec();
       codes = std::move(masked.codes);
     } else {
       codes = chain_codes(chain, to);
       ctx->save_for_backward({real, to.target.scale, to.target.zero_point});
     }
-    ctx->saved_data["quantizer"] = Held<QuantizerBackward>::hold(quantizer_backward_of(to));
-    ctx->saved_data["mask_stride"] = std::move(mask_stride);
+    ctx->saved_data["quantize"] = Held<QuantizeBackward>::hold(std::move(kept));
     return make_like(codes_payload(with_codes(to.target, codes)), Nominal::like(real),
                      real.device());
   }
   static variable_list backward(AutogradContext* ctx, variable_list grads) {
     require_first_order();
     const auto saved = ctx->get_saved_variables();
-    if (saved.size() == 1) {
-      const auto stride = ctx->saved_data["mask_stride"].toIntVector();
-      return {call::straight_through(grads[0], saved[0], stride), {}, {}, {}};
+    const auto& kept = Held<QuantizeBackward>::get(ctx->saved_data["quantize"]);
+    if (kept.masked) {
+      return {call::straight_through(grads[0], saved[0], kept.mask_stride), {}, {}, {}};
     }
-    const auto& quantizer = Held<QuantizerBackward>::get(ctx->saved_data["quantizer"]);
-    const auto gradients = backpropagate(quantizer, grads[0], saved[0], saved[1], saved[2]);
+    const auto gradients = backpropagate(kept.quantizer, grads[0], saved[0], saved[1], saved[2]);
     return {gradients.x, gradients.scale, gradients.zero_point, at::Tensor()};
   }
 };

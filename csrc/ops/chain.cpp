@@ -168,6 +168,7 @@ void check_fold_batch_norm(const OptionalTensor& multiplier, const OptionalTenso
 }
 
 at::Tensor in_rows(const at::Tensor& x, int64_t axis) {
+  if (x.dim() == 0) return x;
   axis = axis < 0 ? axis + x.dim() : axis;
   if (is_in_rows(x, axis)) return x;
   return x.movedim(axis, -1).contiguous().movedim(-1, axis);

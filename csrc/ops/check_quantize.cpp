@@ -1,5 +1,7 @@
 #include "ops/check_quantize.h"
 
+#include <ATen/ops/empty.h>
+
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -179,6 +181,10 @@ void check_lookup(const at::Tensor& codes, const at::Tensor& table, int64_t quan
   TORCH_CHECK_VALUE(quant_min >= lowest && quant_min <= 0, kOp,
                     ": quant_min: expected the smallest code of a ", codes.scalar_type(),
                     " format, got ", quant_min, ".");
+}
+
+at::Tensor empty_mask(const at::Tensor& x) {
+  return at::empty_symint({mask_bytes(x.sym_numel())}, x.options().dtype(at::kByte));
 }
 
 }  // namespace qat::ops

@@ -30,6 +30,7 @@ inline void check_fake_quantize_backward(const at::Tensor& grad, const at::Tenso
 
 // Bytes of a mask of `elements` bits.
 inline c10::SymInt mask_bytes(const c10::SymInt& elements) { return (elements + 7) / 8; }
+at::Tensor empty_mask(const at::Tensor& x);
 // stride: of the tensor whose bits the mask holds in memory order.
 void check_straight_through(const at::Tensor& grad, const at::Tensor& mask,
                             c10::SymIntArrayRef stride);

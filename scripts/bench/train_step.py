@@ -6,7 +6,8 @@ for qat_ext also the bits of the converted model and, counted by the profiler, t
 convolution and linear layer ran in integers. Rows take turns within one process; a ratio is that of
 each round to its float32 channels-last step. Memory is measured in a process of its own per row.
 The allocator keeps freed memory on all sides unless --default-allocator is given: with glibc's
-defaults each step faults its activations in anew. A peer that is missing is named.
+defaults each step faults its activations in anew. Where memory is measured it is the other way
+about, so that what is resident is what is alive. A peer that is missing is named.
 
     scripts/bench/train_step.py --model resnet18 mobilenet_v2 --batch 16 32 --folder figures
 """
@@ -27,7 +28,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import torch
 from contenders import BASE, MODELS, VARIANTS, Missing, build, float_model, is_ours
-from machine import keep_memory, machine
+from machine import keep_memory, machine, mapped_environment
 from proof import Invalid, check_integers, check_loss
 from step_memory import peak_mib, saved_mib
 from torch import nn
@@ -92,7 +93,10 @@ def this_script(arguments: argparse.Namespace, name: str, batch: int) -> list[st
 def memory(variant: str, arguments: argparse.Namespace, name: str, batch: int) -> dict[str, Any]:
     """One row's memory, from a process of its own."""
     command = [*this_script(arguments, name, batch), "--memory-of", variant]
-    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    command += [] if arguments.default_allocator else ["--default-allocator"]
+    result = subprocess.run(
+        command, capture_output=True, text=True, check=True, env=mapped_environment()
+    )
     found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
     return found
 

@@ -63,14 +63,25 @@ void find_reached(const Plan& plan, int64_t tap, int64_t begin, int64_t end, con
     const int64_t w = at % s.in_size[1], line = at / s.in_size[1];
     const int64_t oh = rows[line % s.in_size[0]], n = line / s.in_size[0];
     const int64_t last = std::min(s.in_size[1], w + end - at);
-    const float* from = grad + (n * s.out_size[0] + oh) * s.out_size[1] * s.out_channels;
+    const int64_t first = (n * s.out_size[0] + oh) * s.out_size[1];
     for (int64_t j = w; oh >= 0 && j < last; ++j) {
       if (columns[j] < 0) continue;
       const auto i = static_cast<size_t>(found.count++);
-      found.grad[i] = from + columns[j] * s.out_channels;
+      found.grad[i] = grad + (first + columns[j]) * s.out_channels;
       found.acc[i] = acc + (at - begin + j - w) * width;
     }
     at += last - w;
+  }
+}
+
+// The rows of a tile are read side by side, which hides from the processor that they follow one
+// another in memory. Under a 1x1 kernel, whose gradient comes from there, the next tile's rows are
+// asked for ahead (16 -> 96 channels at 56x56: both gradients 1.1 of oneDNN's time instead of 1.2).
+void prefetch(const Reached& reached, int64_t begin, int64_t end, int64_t channel, int64_t count) {
+  constexpr int64_t kLine = 16;  // floats
+  for (int64_t r = begin; r < std::min(end, reached.count); ++r) {
+    const float* grad = reached.grad[static_cast<size_t>(r)] + channel;
+    for (int64_t i = 0; i < count; i += kLine) __builtin_prefetch(grad + i);
   }
 }
 
@@ -90,6 +101,7 @@ void add_chunk(const Kernels& kernels, const Reached& reached, int64_t first_cha
                 acc[to] = reached.acc[from] + column;
               }
               tile.columns = weights + column;
+              if (tile.first) prefetch(reached, end, 2 * end - begin, first_channel, tile.count);
               kernels.data_tile[vectors][end - begin](tile);
             });
 }
@@ -123,8 +135,8 @@ void run_group(const Kernels& kernels, const Plan& plan, const Block& block, int
     for (int64_t k = 0; reached.count > 0 && k < s.out_channels; k += kChunk) {
       const int64_t count = std::min(kChunk, s.out_channels - k);
       for (int64_t i = k; i < k + count; ++i) {
-        kernels.scale_weights(codes + i * w.strides[0], w.strides[1], block.count, block.width,
-                              w.scale[i], weights + (i - k) * block.width);
+        kernels.scale_weights(codes + i * w.strides[0], block.count, block.width, w.scale[i],
+                              weights + (i - k) * block.width);
       }
       add_chunk(kernels, reached, k,
                 {nullptr, nullptr, weights, block.width, count, all && k == 0});

@@ -71,14 +71,14 @@ struct Kernels {
   void (*weight_tile[kMaxVectors + 1][kMaxRows + 1])(const WeightTile&) = {};
   void (*centre)(const CodeRows&, float* out) = nullptr;  // code - zero_point
   void (*copy)(const GradRows&, float* out) = nullptr;
-  // out[j] = weight[j * stride] * scale, and zeros from `count` to `width`.
-  void (*scale_weights)(const int8_t* weight, int64_t stride, int64_t count, int64_t width,
-                        float scale, float* out) = nullptr;
+  // out[j] = weight[j] * scale, and zeros from `count` to `width`.
+  void (*scale_weights)(const int8_t* weight, int64_t count, int64_t width, float scale,
+                        float* out) = nullptr;
   void (*scatter)(const ScatterTile&, float* out) = nullptr;
 };
 
 // Every table that this machine can run, best first.
-const std::vector<const Kernels*>& available_kernels();
+std::vector<const Kernels*> available_kernels();
 
 void conv_backward_data(const Kernels& kernels, const ConvShape& shape, const float* grad,
                         const int8_t* weight, const std::array<int64_t, 4>& weight_strides,

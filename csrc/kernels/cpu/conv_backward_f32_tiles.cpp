@@ -31,7 +31,8 @@ QAT_INLINE FloatVector broadcast(float x) {
 #endif
 }
 
-// x * y + sum with one rounding.
+// x * y + sum with one rounding. Without an instruction for it, as on x86-64 of before 2013, it is
+// a function call per lane: right, and slow.
 QAT_INLINE FloatVector fused(FloatVector x, FloatVector y, FloatVector sum) {
 #if defined(__AVX512F__)
   return _mm512_fmadd_ps(x, y, sum);
@@ -141,19 +142,16 @@ void copy(const GradRows& x, float* out) {
   }
 }
 
-void scale_weights(const int8_t* weight, int64_t stride, int64_t count, int64_t width, float scale,
-                   float* out) {
+void scale_weights(const int8_t* weight, int64_t count, int64_t width, float scale, float* out) {
+  // load_codes reads bytes without a sign; 128 more and less again gives them one.
+  const IntVector flip = IntVector{} + 128;
   int64_t i = 0;
-  if (stride == 1) {
-    // load_codes reads bytes without a sign; 128 more and less again gives them one.
-    const IntVector flip = IntVector{} + 128;
-    for (; i + kLanes <= count; i += kLanes) {
-      const auto* bytes = reinterpret_cast<const uint8_t*>(weight + i);
-      const IntVector codes = (load_codes(bytes) ^ flip) - flip;
-      store(out + i, __builtin_convertvector(codes, FloatVector) * scale);
-    }
+  for (; i + kLanes <= count; i += kLanes) {
+    const auto* bytes = reinterpret_cast<const uint8_t*>(weight + i);
+    const IntVector codes = (load_codes(bytes) ^ flip) - flip;
+    store(out + i, __builtin_convertvector(codes, FloatVector) * scale);
   }
-  for (; i < count; ++i) out[i] = numerics::mul(static_cast<float>(weight[i * stride]), scale);
+  for (; i < count; ++i) out[i] = numerics::mul(static_cast<float>(weight[i]), scale);
   for (; i < width; ++i) out[i] = 0.0f;
 }
 

@@ -9,7 +9,8 @@
 // Note [Taps of one line]
 // The three channels of an image would make tiles of three rows. Where positions are not spread by
 // a dilation, the channels of a kernel row's taps are neighbours in memory: they become the rows of
-// one tile, and a step is then a kernel row instead of a tap.
+// one tile, and a step is then a kernel row instead of a tap. The padding beside the image is then
+// multiplied as well: an infinite gradient there gives NaN, as it does in a product of matrices.
 
 #include "kernels/cpu/conv_backward_f32_kernels.h"
 
@@ -43,7 +44,7 @@ struct WeightPlan {
   const std::vector<Block>& columns() const { return rows_are_grad ? input : grad; }
   int64_t steps() const { return shape.kernel[0] * shape.kernel[1] / merged; }
   int64_t tiles() const { return static_cast<int64_t>(rows().size() * columns().size()); }
-  int64_t tile_floats() const { return steps() * kBlockRows * kBlockColumns; }
+  int64_t tile_floats() const;  // of the largest one
 };
 
 // The input under a chunk as floats, [line][column][channel of a block]: the lines that exist, one

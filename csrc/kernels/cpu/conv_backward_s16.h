@@ -35,7 +35,7 @@ using kernels::ParallelFor;
 // Whether the kernels take the shape. A linear layer is a 1x1 kernel with in_size {rows, 1}.
 bool is_supported(const ConvShape& shape);
 
-// Whether a float32 library is as fast for one of the gradients. Each gradient element is rounded
+// Whether float32 products are as fast for one of the gradients. Each gradient element is rounded
 // once and used in_channels * taps times; with 16 uses oneDNN's float32 weight gradient took 0.69
 // of the time (16 -> 96 channels at 56x56) and the data gradient 0.84 to 1.2, with 24 uses 1.08
 // to 1.23 and 1.2 to 1.8 (batch 16, AVX512-VNNI).

@@ -25,7 +25,8 @@ ImageSizes flat(const ConvLayer& layer, const ImageSizes& sizes) {
 int64_t bands_in_cache(const ConvLayer& layer, const ImageSizes& sizes) {
   const int64_t row_bytes = band_row_bytes(layer, sizes.output_w) * layer.stride_h;
   const int64_t rows = kBandBytes / std::max<int64_t>(row_bytes, 1);
-  return ceil_div(sizes.output_h, std::clamp<int64_t>(rows, 1, sizes.output_h));
+  return ceil_div(sizes.output_h,
+                  std::clamp<int64_t>(rows, 1, std::max<int64_t>(sizes.output_h, 1)));
 }
 
 // Multiply-accumulates of a task that is worth handing to another thread, 3 to 5 us, and of one

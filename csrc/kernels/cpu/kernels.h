@@ -15,6 +15,10 @@
 
 namespace qat::kernels {
 
+namespace f32 {
+struct Kernels;
+}
+
 // Parameters of rules 2 to 4. Arrays hold `width` entries; width 1: the same for all elements.
 struct Quantizer {
   const float* scale = nullptr;
@@ -136,6 +140,7 @@ struct KernelTable {
   // d_residual null: not wanted.
   void (*chain_backward_apply)(const ChainBackward&, int64_t begin, int64_t end, float* d_value,
                                float* d_residual);
+  const f32::Kernels* conv_backward_f32;  // conv_backward_f32_kernels.h
 };
 
 // The table of the best instruction set of this machine, or the one that the environment variable

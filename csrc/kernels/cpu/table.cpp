@@ -1,4 +1,5 @@
 #include "kernels/cpu/capability.h"
+#include "kernels/cpu/conv_backward_f32_kernels.h"
 
 #define QAT_STRING_OF(x) #x
 #define QAT_STRING(x) QAT_STRING_OF(x)
@@ -24,6 +25,7 @@ const KernelTable table = {
     .chain_statistics = chain_statistics,
     .chain_backward_sums = chain_backward_sums,
     .chain_backward_apply = chain_backward_apply,
+    .conv_backward_f32 = &conv_backward_f32,
 };
 
 }  // namespace qat::kernels::QAT_CPU_CAPABILITY

@@ -17,11 +17,6 @@ namespace {
 
 using kernels::Quantizer;
 
-at::Tensor empty_mask(const at::Tensor& x) {
-  const int64_t bytes = (x.numel() + 7) / 8;
-  return at::empty({bytes}, x.options().dtype(at::kByte));
-}
-
 std::tuple<at::Tensor, at::Tensor> fake_quantize_with_mask(const at::Tensor& x,
                                                            const at::Tensor& scale,
                                                            const at::Tensor& zero_point,

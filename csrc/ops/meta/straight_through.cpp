@@ -8,10 +8,6 @@
 namespace qat::ops {
 namespace {
 
-at::Tensor empty_mask(const at::Tensor& x) {
-  return at::empty_symint({mask_bytes(x.sym_numel())}, x.options().dtype(at::kByte));
-}
-
 std::tuple<at::Tensor, at::Tensor> fake_quantize_with_mask(const at::Tensor& x,
                                                            const at::Tensor& scale,
                                                            const at::Tensor& zero_point,
