@@ -45,14 +45,15 @@ bool is_supported(const ConvShape& s) {
 }
 
 bool weight_prefers_float32(const ConvShape& s) {
-  return s.in_channels * s.kernel[0] * s.kernel[1] < 24;
+  return std::min(s.in_channels, s.out_channels) * s.kernel[0] * s.kernel[1] < 64;
 }
 
 // Where images are large, memory decides, and the 16-bit gradient is read once like the other.
 bool data_prefers_float32(const ConvShape& s) {
   constexpr int64_t kCached = int64_t{1} << 21;  // elements
   const int64_t elements = s.batch * s.out_size[0] * s.out_size[1] * s.out_channels;
-  return s.in_channels * s.kernel[0] * s.kernel[1] < 24 && elements < kCached;
+  const int64_t taps = s.kernel[0] * s.kernel[1];
+  return s.out_channels * taps < 24 || (s.in_channels * taps < 24 && elements < kCached);
 }
 
 std::vector<int32_t> grad_absmax(const Kernels& kernels, const ConvShape& s, const float* grad,
