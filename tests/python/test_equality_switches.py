@@ -118,10 +118,10 @@ def test_gradients(model, forward, backward, save):
             same_bits([value], [wanted[name]], f"{name}, {threads} threads")
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_gradients_differ_by_their_products(model):
-    """The switch does something."""
-    made = [first_step_of(model, backward=backward)[2][2] for backward in BACKWARDS]
+def test_gradients_differ_by_their_products():
+    """The switch does something. (The layers of the other model are so small that `int16` leaves
+    them to float32 products.)"""
+    made = [first_step_of("residual", backward=backward)[2][2] for backward in BACKWARDS]
     for one, other in itertools.combinations(made, 2):
         assert any(not torch.equal(one[name], other[name]) for name in one)
 
