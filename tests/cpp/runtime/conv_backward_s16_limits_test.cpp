@@ -108,9 +108,15 @@ TEST(S16Limits, PrefersFloat32WhereGradientsAreHardlyReused) {
   EXPECT_FALSE(data_prefers_float32(expand.shape()));
   const Case cached{"", 16, 16, 64, {28, 28}, {1, 1}, {1, 1}, {0, 0}, {1, 1}};
   EXPECT_TRUE(data_prefers_float32(cached.shape()));
-  const Case wide{"", 16, 24, 144, {28, 28}, {1, 1}, {1, 1}, {0, 0}, {1, 1}};
+  const Case squeeze{"", 16, 32, 16, {56, 56}, {1, 1}, {1, 1}, {0, 0}, {1, 1}};
+  EXPECT_TRUE(weight_prefers_float32(squeeze.shape()));
+  EXPECT_TRUE(data_prefers_float32(squeeze.shape()));
+  const Case wide{"", 16, 96, 576, {7, 7}, {1, 1}, {1, 1}, {0, 0}, {1, 1}};
   EXPECT_FALSE(weight_prefers_float32(wide.shape()));
   EXPECT_FALSE(data_prefers_float32(wide.shape()));
+  const Case narrow{"", 16, 16, 16, {28, 28}, {3, 3}, {1, 1}, {1, 1}, {1, 1}};
+  EXPECT_FALSE(weight_prefers_float32(narrow.shape()));
+  EXPECT_FALSE(data_prefers_float32(narrow.shape()));
 }
 
 }  // namespace
