@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "kernels/cpu/conv_backward_weight.h"
+
 namespace qat::kernels::f32 {
 namespace {
 
@@ -10,12 +12,6 @@ struct Inputs {
   const uint8_t* codes = nullptr;
   uint8_t flip = 0;
   int32_t zero_point = 0;  // after the flip
-};
-
-struct Output {
-  float* d_weight = nullptr;
-  const std::array<int64_t, 4>& strides;
-  float scale = 0.0f;
 };
 
 // The sums of one block of rows and one of columns.
@@ -96,79 +92,27 @@ void run_segment(const Kernels& kernels, const WeightPlan& plan, const Inputs& x
   }
 }
 
-// Scales the sums and writes them where the weight's strides say.
-void write(const Kernels& kernels, const WeightPlan& plan, const Item& item, const Output& out) {
-  const bool by_grad = plan.rows_are_grad;
-  const int64_t kernel_w = plan.shape.kernel[1], channels = item.rows.count / plan.merged;
-  ScatterTile tile;
-  tile.taps = plan.shape.kernel[0] * kernel_w;
-  tile.columns = item.columns.count;
-  tile.column_stride = out.strides[by_grad ? 1 : 0];
-  tile.scale = out.scale;
-  std::vector<const float*> from(static_cast<size_t>(tile.taps));
-  std::vector<int64_t> offsets(static_cast<size_t>(tile.taps));
-  tile.from = from.data();
-  tile.offsets = offsets.data();
-  for (int64_t i = 0; i < channels; ++i) {
-    for (int64_t tap = 0; tap < tile.taps; ++tap) {
-      const int64_t row = tap % plan.merged * channels + i;
-      from[static_cast<size_t>(tap)] =
-          item.acc + (tap / plan.merged * item.rows.count + row) * item.columns.width;
-      offsets[static_cast<size_t>(tap)] =
-          tap / kernel_w * out.strides[2] + tap % kernel_w * out.strides[3];
-    }
-    kernels.scatter(tile, out.d_weight + (item.rows.first + i) * out.strides[by_grad ? 0 : 1] +
-                              item.columns.first * tile.column_stride);
-  }
-}
-
-// The segments' sums, added in their order, go to the first.
-void add_segments(const WeightPlan& plan, int64_t floats, float* acc) {
-  const int64_t stride = plan.tiles() * plan.tile_floats();
-  for (int64_t segment = 1; segment < plan.segments; ++segment) {
-    const float* other = acc + segment * stride;
-#pragma omp simd
-    for (int64_t i = 0; i < floats; ++i) acc[i] += other[i];
-  }
-}
-
-void run_all(const Kernels& kernels, const WeightPlan& plan, const Inputs& x, const Output& out,
-             const ParallelFor& parallel_for) {
-  const int64_t tiles = plan.tiles(), floats = plan.tile_floats();
+void run_all(const Kernels& kernels, const WeightPlan& plan, const Inputs& x,
+             const WeightOutput& out, const ParallelFor& parallel_for) {
   // Blocks of the codes inside, because the gradient has four times their bytes.
   const auto inner = static_cast<int64_t>(plan.input.size());
-  const auto item = [&](int64_t i, float* acc) {
-    const Block& grad = plan.grad[static_cast<size_t>(i / inner)];
-    const Block& input = plan.input[static_cast<size_t>(i % inner)];
-    return plan.rows_are_grad ? Item{grad, input, acc} : Item{input, grad, acc};
+  const auto block = [&](int64_t tile) {
+    const Block& grad = plan.grad[static_cast<size_t>(tile / inner)];
+    const Block& input = plan.input[static_cast<size_t>(tile % inner)];
+    const bool by_grad = plan.rows_are_grad;
+    return WeightBlock{plan.shape, by_grad, plan.merged, by_grad ? grad : input,
+                       by_grad ? input : grad};
   };
-  const auto sums = [](int64_t count) {
-    return reinterpret_cast<float*>(
-        scratch(Scratch::partial_sums, static_cast<size_t>(count) * sizeof(float)));
-  };
-  if (plan.segments == 1) {
-    parallel_for(tiles, [&](int64_t begin, int64_t end) {
-      float* acc = sums(floats);
-      for (int64_t i = begin; i < end; ++i) {
-        run_segment(kernels, plan, x, 0, item(i, acc));
-        write(kernels, plan, item(i, acc), out);
-      }
-    });
-    return;
-  }
-  float* acc = sums(plan.segments * tiles * floats);
-  parallel_for(plan.segments * tiles, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      run_segment(kernels, plan, x, i / tiles, item(i % tiles, acc + i * floats));
-    }
-  });
-  parallel_for(tiles, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const Item sum = item(i, acc + i * floats);
-      add_segments(plan, plan.steps() * sum.rows.count * sum.columns.width, sum.acc);
-      write(kernels, plan, sum, out);
-    }
-  });
+  sum_segments(
+      {plan.segments, plan.tiles(), plan.tile_floats()}, parallel_for,
+      [&](int64_t segment, int64_t tile, float* acc) {
+        const WeightBlock b = block(tile);
+        run_segment(kernels, plan, x, segment, {b.rows, b.columns, acc});
+      },
+      [&](int64_t tile) { return block(tile).floats(); },
+      [&](int64_t tile, const float* acc) {
+        write_weight_block(block(tile), acc, out, kernels.scatter);
+      });
 }
 
 }  // namespace

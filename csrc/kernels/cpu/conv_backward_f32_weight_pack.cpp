@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "kernels/cpu/conv_backward_f32_weight.h"
+#include "kernels/cpu/conv_backward_weight.h"
 
 namespace qat::kernels::f32 {
 namespace {
@@ -8,8 +9,6 @@ namespace {
 // A chunk's operands stay in the level-2 cache: 192 positions of 128 rows are 96 KB, and 768 of 64
 // columns, where a small image is read whole for a few positions, 192 KB.
 constexpr int64_t kChunkPositions = 192, kPackedPositions = 768;
-// Enough parts of the work to keep the threads busy; each sums this many chunks at least.
-constexpr int64_t kItems = 16, kChunksPerSegment = 4;
 
 WeightAxis make_axis(const ConvShape& s, size_t d) {
   if (s.kernel[d] == 1) return {s.stride[d], 1, 1, s.padding[d]};
@@ -61,9 +60,7 @@ WeightPlan::WeightPlan(const ConvShape& s)
     merged = s.kernel[1];
     input[0].count *= merged;
   }
-  segments = std::clamp<int64_t>(
-      (kItems + tiles() - 1) / tiles(), 1,
-      std::max<int64_t>(1, static_cast<int64_t>(chunks.size()) / kChunksPerSegment));
+  segments = count_segments(tiles(), static_cast<int64_t>(chunks.size()));
 }
 
 int64_t WeightPlan::tile_floats() const {

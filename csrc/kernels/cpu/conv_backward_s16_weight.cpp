@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "kernels/cpu/conv_backward_weight.h"
 #include "numerics/arith.h"
 
 namespace qat::kernels::s16 {
@@ -66,85 +67,24 @@ void run_segment(const Kernels& kernels, const WeightPlan& plan, const Inputs& x
   }
 }
 
-struct Output {
-  float* d_weight = nullptr;
-  const std::array<int64_t, 4>& strides;
-  float scale = 0.0f;
-};
-
-// Scales the sums of one tile and writes them where the weight's strides say.
-void write_tile(const Kernels& kernels, const WeightPlan& plan, const Block& rows,
-                const Block& columns, const float* acc, const Output& out) {
-  const bool by_grad = plan.rows_are_grad;
-  const int64_t channels = rows.count / plan.merged, tap_floats = rows.count * columns.width;
-  ScatterTile tile;
-  tile.taps = plan.shape.kernel[0] * plan.shape.kernel[1];
-  tile.columns = columns.count;
-  tile.column_stride = out.strides[by_grad ? 1 : 0];
-  std::vector<const float*> from(static_cast<size_t>(tile.taps));
-  std::vector<int64_t> offsets(static_cast<size_t>(tile.taps));
-  tile.from = from.data();
-  tile.offsets = offsets.data();
-  tile.scale = out.scale;
-  for (int64_t i = 0; i < channels; ++i) {
-    for (int64_t tap = 0; tap < tile.taps; ++tap) {
-      const auto t = static_cast<size_t>(tap);
-      from[t] =
-          acc + tap / plan.merged * tap_floats + (tap % plan.merged * channels + i) * columns.width;
-      offsets[t] =
-          tap / plan.shape.kernel[1] * out.strides[2] + tap % plan.shape.kernel[1] * out.strides[3];
-    }
-    kernels.scatter(tile, out.d_weight + (rows.first + i) * out.strides[by_grad ? 0 : 1] +
-                              columns.first * tile.column_stride);
-  }
-}
-
-// The segments' sums, added in their order, go to the first.
-void add_segments(const WeightPlan& plan, int64_t floats, float* acc) {
-  const int64_t stride = plan.tiles() * plan.tile_floats();
-  for (int64_t segment = 1; segment < plan.segments; ++segment) {
-    const float* other = acc + segment * stride;
-#pragma omp simd
-    for (int64_t i = 0; i < floats; ++i) acc[i] += other[i];
-  }
-}
-
-void run_all(const Kernels& kernels, const WeightPlan& plan, const Inputs& x, const Output& out,
-             const ParallelFor& parallel_for) {
-  const auto blocks = static_cast<int64_t>(plan.rows().blocks.size());
-  const auto row_block = [&](int64_t i) {
-    return plan.rows().blocks[static_cast<size_t>(i % blocks)];
+void run_all(const Kernels& kernels, const WeightPlan& plan, const Inputs& x,
+             const WeightOutput& out, const ParallelFor& parallel_for) {
+  const auto inner = static_cast<int64_t>(plan.rows().blocks.size());
+  const auto block = [&](int64_t tile) {
+    return WeightBlock{plan.shape, plan.rows_are_grad, plan.merged,
+                       plan.rows().blocks[static_cast<size_t>(tile % inner)],
+                       plan.columns().blocks[static_cast<size_t>(tile / inner)]};
   };
-  const auto column_block = [&](int64_t i) {
-    return plan.columns().blocks[static_cast<size_t>(i / blocks)];
-  };
-  const int64_t tiles = plan.tiles(), floats = plan.tile_floats();
-  if (plan.segments == 1) {
-    parallel_for(tiles, [&](int64_t begin, int64_t end) {
-      auto* acc = reinterpret_cast<float*>(
-          scratch(Scratch::partial_sums, static_cast<size_t>(floats) * sizeof(float)));
-      for (int64_t i = begin; i < end; ++i) {
-        run_segment(kernels, plan, x, row_block(i), column_block(i), 0, acc);
-        write_tile(kernels, plan, row_block(i), column_block(i), acc, out);
-      }
-    });
-    return;
-  }
-  auto* acc = reinterpret_cast<float*>(scratch(
-      Scratch::partial_sums, static_cast<size_t>(plan.segments * tiles * floats) * sizeof(float)));
-  parallel_for(plan.segments * tiles, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      run_segment(kernels, plan, x, row_block(i % tiles), column_block(i % tiles), i / tiles,
-                  acc + i * floats);
-    }
-  });
-  parallel_for(tiles, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      const Block rows = row_block(i), columns = column_block(i);
-      add_segments(plan, plan.taps() * rows.count * columns.width, acc + i * floats);
-      write_tile(kernels, plan, rows, columns, acc + i * floats, out);
-    }
-  });
+  sum_segments(
+      {plan.segments, plan.tiles(), plan.tile_floats()}, parallel_for,
+      [&](int64_t segment, int64_t tile, float* acc) {
+        const WeightBlock b = block(tile);
+        run_segment(kernels, plan, x, b.rows, b.columns, segment, acc);
+      },
+      [&](int64_t tile) { return block(tile).floats(); },
+      [&](int64_t tile, const float* acc) {
+        write_weight_block(block(tile), acc, out, kernels.scatter);
+      });
 }
 
 }  // namespace

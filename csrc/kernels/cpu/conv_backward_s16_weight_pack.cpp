@@ -1,13 +1,11 @@
 #include <algorithm>
 
 #include "kernels/cpu/conv_backward_s16_weight.h"
+#include "kernels/cpu/conv_backward_weight.h"
 #include "numerics/float_order.h"
 
 namespace qat::kernels::s16 {
 namespace {
-
-// Enough parts of the work to keep the threads busy; each sums this many flushes at least.
-constexpr int64_t kItems = 16, kFlushesPerSegment = 4;
 
 WeightAxis make_axis(const ConvShape& s, size_t d, int64_t outputs) {
   if (s.kernel[d] == 1) return {s.stride[d], 1, 1, s.padding[d], outputs};
@@ -47,8 +45,7 @@ WeightPlan::WeightPlan(const ConvShape& s)
     input.blocks[0].count *= merged;
   }
   make_runs();
-  segments = std::clamp<int64_t>((kItems + tiles() - 1) / tiles(), 1,
-                                 std::max<int64_t>(1, flushes() / kFlushesPerSegment));
+  segments = count_segments(tiles(), flushes());
 }
 
 void WeightPlan::make_runs() {
