@@ -7,11 +7,15 @@
 namespace qat::insert {
 namespace {
 
+bool is_plain(const at::Tensor& tensor) {
+  return tensor.scalar_type() == at::kFloat && tensor.is_contiguous();
+}
+
 // The values of an optional vector, with what stands for a missing one.
 class Vector {
  public:
   Vector(const at::Tensor& tensor, float missing) : missing_(missing) {
-    if (tensor.defined()) held_ = tensor.to(at::kFloat).contiguous();
+    if (tensor.defined()) held_ = is_plain(tensor) ? tensor : tensor.to(at::kFloat).contiguous();
     data_ = held_.defined() ? held_.const_data_ptr<float>() : nullptr;
   }
   float operator[](int64_t c) const { return data_ != nullptr ? data_[c] : missing_; }

@@ -37,8 +37,7 @@ bool multiplies_directly(const at::Tensor& codes) {
   return codes.is_cpu() && context.hasMKLDNN() && context.userEnabledMkldnn();
 }
 
-at::Tensor product(const at::Tensor& input, const at::Tensor& weight,
-                   const std::optional<ConvGeometry>& g) {
+at::Tensor product(const at::Tensor& input, const at::Tensor& weight, const ConvGeometry* g) {
   if (!g) return at::linear(input, weight);
   return at::convolution(input, weight, {}, g->stride, g->padding, g->dilation, g->transposed,
                          g->output_padding, g->groups);
@@ -65,15 +64,14 @@ std::vector<int64_t> slice_ends(const at::Tensor& magnitudes, int64_t limit) {
 }
 
 // Sums of |q_w| per output channel at most; a transposed weight is [C, K / groups, kernel...].
-int64_t largest_sum(const at::Tensor& weight, const std::optional<ConvGeometry>& g) {
+int64_t largest_sum(const at::Tensor& weight, const ConvGeometry* g) {
   const at::Tensor sizes = weight.to(at::kInt).abs();
   if (!g || !g->transposed) return sizes.flatten(1).sum(1).max().item<int64_t>();
   const at::Tensor grouped = sizes.unflatten(0, {g->groups, -1}).flatten(3);
   return grouped.sum(at::IntArrayRef({1, 3})).max().item<int64_t>();
 }
 
-std::vector<int64_t> slices(const at::Tensor& weight, const std::optional<ConvGeometry>& g,
-                            int64_t limit) {
+std::vector<int64_t> slices(const at::Tensor& weight, const ConvGeometry* g, int64_t limit) {
   if (g && (g->transposed || g->groups > 1)) return {};
   const at::Tensor sizes = weight.to(at::kInt).abs();
   const at::Tensor per_channel = g ? sizes.flatten(2).sum(2) : sizes.to(at::kLong);
@@ -83,7 +81,7 @@ std::vector<int64_t> slices(const at::Tensor& weight, const std::optional<ConvGe
 }  // namespace
 
 at::Tensor accumulate_float(const Codes& input, const at::Tensor& weight,
-                            const std::optional<ConvGeometry>& geometry) {
+                            const ConvGeometry* geometry) {
   const c10::impl::ExcludeDispatchKeyGuard no_autocast(c10::autocast_dispatch_keyset);
   const int64_t channel_axis = geometry ? 1 : input.codes.dim() - 1;
   // sum < limit exactly where largest * sum < 2^24.

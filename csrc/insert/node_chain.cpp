@@ -9,169 +9,199 @@
 // intermediate tensor; the chain's end reaches past it, unless somebody put a hook there.
 
 #include <ATen/core/grad_mode.h>
-#include <torch/csrc/autograd/custom_function.h>
+
+#include <array>
 
 #include "error.h"
 #include "insert/chain_codes.h"
-#include "insert/chain_saved.h"
 #include "insert/compact_chain.h"
+#include "insert/gradient_node.h"
+#include "insert/kept_chain.h"
+#include "insert/node_ranges.h"
 #include "insert/nodes_common.h"
 #include "insert/ops_calls.h"
 
 namespace qat::insert {
 namespace {
 
-using torch::autograd::AutogradContext;
-using torch::autograd::Function;
-using torch::autograd::variable_list;
+// The operands of a chain's node, in the order of its gradients.
+enum ChainOperand : size_t { kValue, kGamma, kBeta, kResidual, kSlope, kScale, kZeroPoint, kCount };
 
-enum class Outcome { pending, codes, real };
-
-// The chain as it is kept for backward. What its neighbours may still read stays as it is.
-Chain kept(const Chain& chain, Outcome outcome) {
-  const bool nothing_to_gain =
-      chain.save == SavedValue::float32 || !chain.multiplier.defined() || chain.acc.numel() == 0;
-  return outcome == Outcome::pending || nothing_to_gain ? chain : compact_chain(chain);
-}
-
-// A sum whose result nobody clips: layer, bias and residual alone.
-bool is_linear(const Chain& chain, Outcome outcome) {
-  return outcome == Outcome::real && !chain.batch_norm && !chain.slope.defined() &&
-         chain.activation.kind == numerics::ActivationKind::none;
-}
-
-// grad: of the sum.
-variable_list linear_backward(const ChainScalars& scalars, const at::Tensor& grad) {
-  variable_list out(11);
-  out[0] = grad;
-  if (scalars.residual_grad) out[3] = grad;
+// The gradient of a sum that nothing bends.
+variable_list spread(const at::Tensor& grad, const Wanted& wanted) {
+  variable_list out(kCount);
+  out[kValue] = grad;
+  if (wanted(kResidual)) out[kResidual] = grad;
   return out;
 }
 
-// The forward alone. to: of an outcome in codes.
-at::Tensor result_of(const Chain& chain, const Nominal& nominal, Outcome outcome,
-                     const QuantizeTo* to, c10::Device device) {
-  switch (outcome) {
-    case Outcome::pending: {
-      auto payload = std::make_shared<Payload>();
-      payload->chain = chain;
-      return make_like(std::move(payload), nominal, device);
-    }
-    case Outcome::real:
-      return to_nominal(call::bn_act(chain), nominal);
-    case Outcome::codes:
-      break;
-  }
-  return make_like(codes_payload(with_codes(to->target, chain_codes(chain, *to))), nominal, device);
+variable_list differentiate(const Chain& chain, const at::Tensor& grad, const Codes& to,
+                            const QuantizerBackward& quantizer, const Wanted& wanted) {
+  const auto of = call::bn_act_backward(
+      grad, chain, to,
+      {wanted(kResidual), quantizer.learned(), quantizer.learned() && quantizer.clipped_only});
+  variable_list out(kCount);
+  out[kValue] = of.value;
+  if (wanted(kGamma)) out[kGamma] = of.sum_dy_xhat;
+  if (wanted(kBeta)) out[kBeta] = of.sum_dy;
+  if (wanted(kResidual)) out[kResidual] = of.residual;
+  if (wanted(kSlope)) out[kSlope] = of.slope;
+  if (quantizer.scale) out[kScale] = of.scale;
+  if (quantizer.zero_point) out[kZeroPoint] = of.zero_point;
+  return out;
 }
 
-struct ChainNode : Function<ChainNode> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& source,
-                            const OptionalTensor& gamma, const OptionalTensor& beta,
-                            const OptionalTensor& residual, const OptionalTensor& slope,
-                            const OptionalTensor& scale, const OptionalTensor& zero_point,
-                            const Chain& chain, const Nominal& nominal, Outcome outcome,
-                            const QuantizeTo* to) {
-    (void)scale, (void)zero_point;  // for their gradients
-    const Codes* target = outcome == Outcome::codes ? &to->target : nullptr;
-    const auto wanted = [](const OptionalTensor& t) { return t && t->requires_grad(); };
-    ChainScalars scalars{};
-    MaskedCodes masked;
-    if (is_linear(chain, outcome)) {
-      scalars.linear = true;
-    } else if (target != nullptr && bent_by_quantizer_alone(chain, *to) &&
-               (source.requires_grad() || wanted(residual))) {
-      masked = masked_codes(chain, *to);
-      scalars.masked = true;
-      scalars.mask_stride = masked.codes.strides().vec();
-      ctx->save_for_backward({masked.mask});
-    } else {
-      const Chain compact = kept(chain, outcome);
-      auto tensors = tensors_of(compact, target);
-      scalars = scalars_of(compact, target);
-      scalars.kept = drop_undefined(tensors);
-      ctx->save_for_backward(std::move(tensors));
-    }
-    scalars.gamma_grad = wanted(gamma);
-    scalars.beta_grad = wanted(beta);
-    scalars.residual_grad = wanted(residual);
-    scalars.slope_grad = wanted(slope);
-    if (target != nullptr) scalars.quantizer = quantizer_backward_of(*to);
-    ctx->saved_data["chain"] = Held<ChainScalars>::hold(scalars);
-    if (!scalars.masked) return result_of(chain, nominal, outcome, to, source.device());
-    return make_like(codes_payload(with_codes(to->target, masked.codes)), nominal, source.device());
-  }
-
-  static variable_list backward(AutogradContext* ctx, variable_list grads) {
-    require_first_order();
-    const auto& scalars = Held<ChainScalars>::get(ctx->saved_data["chain"]);
-    if (scalars.linear) return linear_backward(scalars, grads[0]);
-    auto kept = ctx->get_saved_variables();
-    if (scalars.masked) {
-      return linear_backward(scalars,
-                             call::straight_through(grads[0], kept[0], scalars.mask_stride));
-    }
-    const auto saved = restore_undefined(scalars.kept, std::move(kept));
-    const Chain chain = rebuild_chain(scalars, saved);
-    Codes to;
-    to.format = scalars.format;
-    to.scale = saved[kScale];
-    to.zero_point = saved[kZeroPoint];
-    const QuantizerBackward& quantizer = scalars.quantizer;
-    const auto of = call::bn_act_backward(grads[0], chain, to,
-                                          {scalars.residual_grad, quantizer.learned(),
-                                           quantizer.learned() && quantizer.clipped_only});
-    variable_list out(11);
-    out[0] = of.value;
-    if (scalars.gamma_grad) out[1] = of.sum_dy_xhat;
-    if (scalars.beta_grad) out[2] = of.sum_dy;
-    if (scalars.residual_grad) out[3] = of.residual;
-    if (scalars.slope_grad) out[4] = of.slope;
-    if (quantizer.scale) out[5] = of.scale;
-    if (quantizer.zero_point) out[6] = of.zero_point;
-    return out;
+// A sum whose result nobody clips: layer, bias and residual alone.
+struct SumDerivative {
+  static constexpr const char* kName = "qat_ext::SumBackward";
+  template <typename F>
+  void tensors(F&&) {}
+  variable_list operator()(const variable_list& grads, const Wanted& wanted) const {
+    return spread(grads[0], wanted);
   }
 };
 
-at::Tensor apply(Chain chain, const Nominal& nominal, Outcome outcome, const QuantizeTo* to) {
-  const bool real_residual = chain.residual.defined() && payload_of(chain.residual) == nullptr;
-  if (real_residual && version_of(chain.residual) != chain.residual_version) {
+// Note [One bit per element]: the mask is all that is kept.
+struct MaskedDerivative {
+  static constexpr const char* kName = "qat_ext::MaskedBackward";
+  at::Tensor mask;
+  std::vector<int64_t> mask_stride;
+  template <typename F>
+  void tensors(F&& f) {
+    f(mask);
+  }
+  variable_list operator()(const variable_list& grads, const Wanted& wanted) const {
+    return spread(call::straight_through(grads[0], mask, mask_stride), wanted);
+  }
+};
+
+struct ChainDerivative {
+  static constexpr const char* kName = "qat_ext::ChainBackward";
+  KeptChain chain;
+  Codes to;  // scale and zero point of the result, where it is quantized
+  QuantizerBackward quantizer;
+  template <typename F>
+  void tensors(F&& f) {
+    chain.tensors(f);
+    visit_tensors(to, f);
+  }
+  variable_list operator()(const variable_list& grads, const Wanted& wanted) const {
+    return differentiate(chain.rebuild(), grads[0], to, quantizer, wanted);
+  }
+};
+
+// Of a chain that goes on, and whose end reaches past this node: in most models it lives until the
+// next operator. Only what the model might write into is watched.
+struct PendingDerivative {
+  static constexpr const char* kName = "qat_ext::PendingBackward";
+  Chain chain;
+  template <typename F>
+  void tensors(F&& f) {
+    f(chain.acc), f(chain.slope);
+    if (payload_of(chain.residual) == nullptr) f(chain.residual);
+  }
+  variable_list operator()(const variable_list& grads, const Wanted& wanted) const {
+    return differentiate(chain, grads[0], {}, {}, wanted);
+  }
+};
+
+PendingDerivative pending_derivative(const Chain& chain) {
+  PendingDerivative pending{chain};
+  pending.chain.source = at::Tensor();
+  pending.chain.layer.reset();
+  pending.chain.residual_chain.reset();
+  pending.chain.compact.reset();
+  return pending;
+}
+
+bool is_sum(const Chain& chain) {
+  return !chain.batch_norm && !chain.slope.defined() &&
+         chain.activation.kind == numerics::ActivationKind::none;
+}
+
+// The chain as it is kept for backward. What its neighbours may still read stays as it is.
+KeptChain kept(const Chain& chain) {
+  const bool nothing_to_gain =
+      chain.save == SavedValue::float32 || !chain.multiplier.defined() || chain.acc.numel() == 0;
+  return KeptChain(nothing_to_gain ? chain : compact_chain(chain));
+}
+
+// What a chain's end does first.
+void begin(Chain& chain) {
+  const bool real = chain.residual.defined() && payload_of(chain.residual) == nullptr;
+  if (real && version_of(chain.residual) != chain.residual_version) {
     throw Error(
         "forward: a tensor that was added to another one was changed in place before the sum was "
         "needed. Use the out-of-place operator, or clone() the tensor first.");
   }
   if (!at::GradMode::is_enabled()) chain.save = SavedValue::float32;  // nothing is kept
-  const at::Tensor none;
+}
+
+using ChainOperands = std::array<const at::Tensor*, kCount>;
+
+ChainOperands operands_of(const Chain& chain, const RangeEdges* learned = nullptr) {
+  static const at::Tensor none;
   const auto& bn = chain.batch_norm;
-  const RangeEdges learned = to != nullptr ? to->learned : RangeEdges{};
-  const at::Tensor &gamma = bn ? bn->gamma : none, &beta = bn ? bn->beta : none;
-  if (!needs_node({&chain.source, &gamma, &beta, &chain.residual, &chain.slope, &learned.scale,
-                   &learned.zero_point})) {
-    const at::NoGradGuard no_grad;
-    return result_of(chain, nominal, outcome, to, chain.source.device());
-  }
-  return ChainNode::apply(chain.source, optional(gamma), optional(beta), optional(chain.residual),
-                          optional(chain.slope), optional(learned.scale),
-                          optional(learned.zero_point), chain, nominal, outcome, to);
+  ChainOperands operands;
+  operands[kValue] = &chain.source;
+  operands[kGamma] = bn ? &bn->gamma : &none;
+  operands[kBeta] = bn ? &bn->beta : &none;
+  operands[kResidual] = &chain.residual;
+  operands[kSlope] = &chain.slope;
+  operands[kScale] = learned != nullptr ? &learned->scale : &none;
+  operands[kZeroPoint] = learned != nullptr ? &learned->zero_point : &none;
+  return operands;
+}
+
+at::Tensor masked_result(const Chain& chain, const Nominal& nominal, const QuantizeTo& to,
+                         const ChainOperands& operands) {
+  const MaskedCodes masked = masked_codes(chain, to);
+  MaskedDerivative derivative{masked.mask, masked.codes.strides().vec()};
+  return attached(codes_result(masked.codes, to.target, nominal), std::move(derivative), operands);
 }
 
 }  // namespace
 
-at::Tensor LayerSource::accumulate() const {
-  const Codes input{codes, {1.0f, static_cast<int32_t>(zero_point)}, {}, {}, {}};
-  return geometry ? call::conv_int(input, weight, *geometry) : call::linear_int(input, weight);
-}
-
 at::Tensor make_pending(Chain chain, const Nominal& nominal) {
-  return apply(std::move(chain), nominal, Outcome::pending, nullptr);
-}
-
-at::Tensor make_codes(Chain chain, const Nominal& nominal, const QuantizeTo& to) {
-  return apply(std::move(chain), nominal, Outcome::codes, &to);
+  begin(chain);
+  const c10::Device device = chain.source.device();
+  auto payload = std::make_shared<Payload>();
+  const Chain& held = payload->chain.emplace(std::move(chain));
+  const ChainOperands operands = operands_of(held);
+  const bool recorded = wants_gradient(operands);
+  const at::NoGradGuard no_grad;
+  const at::Tensor result = make_like(std::move(payload), nominal, device);
+  return recorded ? attached(result, pending_derivative(held), operands) : result;
 }
 
 at::Tensor make_real(Chain chain, const Nominal& nominal) {
-  return apply(std::move(chain), nominal, Outcome::real, nullptr);
+  begin(chain);
+  const ChainOperands operands = operands_of(chain);
+  const bool recorded = wants_gradient(operands);
+  const at::NoGradGuard no_grad;
+  if (recorded && !is_sum(chain)) {
+    ChainDerivative derivative{kept(chain), {}, {}};
+    return attached(to_nominal(call::bn_act(chain), nominal), std::move(derivative), operands);
+  }
+  const at::Tensor result = to_nominal(call::bn_act(chain), nominal);
+  return recorded ? attached(result, SumDerivative{}, operands) : result;
+}
+
+at::Tensor make_codes(Chain chain, const Nominal& nominal, const QuantizeTo& to) {
+  begin(chain);
+  const ChainOperands operands = operands_of(chain, &to.learned);
+  const bool recorded = wants_gradient(operands);
+  const at::NoGradGuard no_grad;
+  if (!recorded) return codes_result(chain_codes(chain, to), to.target, nominal);
+  if (bent_by_quantizer_alone(chain, to)) return masked_result(chain, nominal, to, operands);
+  ChainDerivative derivative{kept(chain), with_codes(to.target, {}), quantizer_backward_of(to)};
+  return attached(codes_result(chain_codes(chain, to), to.target, nominal), std::move(derivative),
+                  operands);
+}
+
+at::Tensor LayerSource::accumulate() const {
+  const Codes input{codes, {1.0f, static_cast<int32_t>(zero_point)}, {}, {}, {}};
+  return geometry ? call::conv_int(input, weight, *geometry) : call::linear_int(input, weight);
 }
 
 at::Tensor wrap_real(const at::Tensor& real) {

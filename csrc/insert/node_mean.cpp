@@ -4,38 +4,31 @@
 #include "insert/node_mean.h"
 
 #include <ATen/TensorOperators.h>
-#include <torch/csrc/autograd/custom_function.h>
 
-#include "insert/nodes_common.h"
+#include "insert/gradient_node.h"
 
 namespace qat::insert {
 namespace {
 
-using torch::autograd::AutogradContext;
-using torch::autograd::Function;
-using torch::autograd::variable_list;
-
-struct MeanNode : Function<MeanNode> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& quantized,
-                            const at::Tensor& real) {
-    ctx->saved_data["sizes"] = quantized.sizes();
-    return real.alias();
-  }
-  static variable_list backward(AutogradContext* ctx, variable_list grads) {
-    require_first_order();
-    const std::vector<int64_t> sizes = ctx->saved_data["sizes"].toIntVector();
+struct MeanDerivative {
+  static constexpr const char* kName = "qat_ext::MeanBackward";
+  std::vector<int64_t> sizes;
+  template <typename F>
+  void tensors(F&&) {}
+  variable_list operator()(const variable_list& grads, const Wanted&) const {
     std::vector<int64_t> one(sizes.size(), 1);
     std::copy_n(sizes.begin(), 2, one.begin());
     const auto positions =
         static_cast<double>(c10::multiply_integers(sizes.begin() + 2, sizes.end()));
-    return {(grads[0].reshape(one) / positions).expand(sizes), at::Tensor()};
+    return {(grads[0].reshape(one) / positions).expand(sizes)};
   }
 };
 
 }  // namespace
 
-at::Tensor mean_of_positions(const at::Tensor& quantized, const at::Tensor& real) {
-  return MeanNode::apply(quantized, real);
+at::Tensor mean_of_positions(const at::Tensor& quantized, at::Tensor real) {
+  if (!wants_gradient({&quantized})) return real;
+  return attached(std::move(real), MeanDerivative{quantized.sizes().vec()}, {&quantized});
 }
 
 }  // namespace qat::insert

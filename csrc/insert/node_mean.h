@@ -4,7 +4,7 @@
 
 namespace qat::insert {
 
-// `real` as the mean of `quantized` [N, C, positions...] over its positions.
-at::Tensor mean_of_positions(const at::Tensor& quantized, const at::Tensor& real);
+// Makes `real`, a fresh tensor, the mean of `quantized` [N, C, positions...] over its positions.
+at::Tensor mean_of_positions(const at::Tensor& quantized, at::Tensor real);
 
 }  // namespace qat::insert

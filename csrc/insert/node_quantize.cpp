@@ -6,10 +6,11 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/scalar_tensor.h>
 #include <ATen/ops/where.h>
-#include <torch/csrc/autograd/custom_function.h>
 
-#include "error.h"
+#include <array>
+
 #include "insert/chain_codes.h"
+#include "insert/gradient_node.h"
 #include "insert/node_ranges.h"
 #include "insert/nodes_common.h"
 #include "insert/ops_calls.h"
@@ -17,61 +18,48 @@
 namespace qat::insert {
 namespace {
 
-using torch::autograd::AutogradContext;
-using torch::autograd::Function;
-using torch::autograd::variable_list;
-
-// What the backward of a quantized real needs beside its saved tensors.
-struct QuantizeBackward {
-  QuantizerBackward quantizer;
-  bool masked = false;  // Note [One bit per element]
+// The mask is all that is kept: Note [One bit per element].
+struct MaskedRealDerivative {
+  static constexpr const char* kName = "qat_ext::MaskedQuantizeBackward";
+  at::Tensor mask;
   std::vector<int64_t> mask_stride;
-};
-
-struct QuantizeNode : Function<QuantizeNode> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& real,
-                            const OptionalTensor& scale, const OptionalTensor& zero_point,
-                            const QuantizeTo& to) {
-    (void)scale, (void)zero_point;  // for their gradients
-    Chain chain;                    // a chain of nothing: quantizes and observes in one pass
-    chain.acc = real;
-    QuantizeBackward kept{quantizer_backward_of(to), false, {}};
-    at::Tensor codes;
-    if (real.requires_grad() && bent_by_quantizer_alone(chain, to)) {
-      MaskedCodes masked = masked_codes(chain, to);
-      ctx->save_for_backward({masked.mask});
-      kept.masked = true;
-      kept.mask_stride = masked.codes.strides().vec();
-      codes = std::move(masked.codes);
-    } else {
-      codes = chain_codes(chain, to);
-      ctx->save_for_backward({real, to.target.scale, to.target.zero_point});
-    }
-    ctx->saved_data["quantize"] = Held<QuantizeBackward>::hold(std::move(kept));
-    return make_like(codes_payload(with_codes(to.target, codes)), Nominal::like(real),
-                     real.device());
+  template <typename F>
+  void tensors(F&& f) {
+    f(mask);
   }
-  static variable_list backward(AutogradContext* ctx, variable_list grads) {
-    require_first_order();
-    const auto saved = ctx->get_saved_variables();
-    const auto& kept = Held<QuantizeBackward>::get(ctx->saved_data["quantize"]);
-    if (kept.masked) {
-      return {call::straight_through(grads[0], saved[0], kept.mask_stride), {}, {}, {}};
-    }
-    const auto gradients = backpropagate(kept.quantizer, grads[0], saved[0], saved[1], saved[2]);
-    return {gradients.x, gradients.scale, gradients.zero_point, at::Tensor()};
+  variable_list operator()(const variable_list& grads, const Wanted&) const {
+    return {call::straight_through(grads[0], mask, mask_stride), {}, {}};
   }
 };
 
-struct DequantizeNode : Function<DequantizeNode> {
-  static at::Tensor forward(AutogradContext*, const at::Tensor& quantized) {
-    return to_nominal(call::dequantize(*payload_of(quantized)->codes), Nominal::like(quantized));
+struct QuantizeDerivative {
+  static constexpr const char* kName = "qat_ext::QuantizeBackward";
+  at::Tensor real, scale, zero_point;
+  QuantizerBackward quantizer;
+  template <typename F>
+  void tensors(F&& f) {
+    f(real), f(scale), f(zero_point);
   }
-  static variable_list backward(AutogradContext*, variable_list grads) {
-    require_first_order();
-    return {grads[0]};
+  variable_list operator()(const variable_list& grads, const Wanted&) const {
+    const auto of = backpropagate(quantizer, grads[0], real, scale, zero_point);
+    return {of.x, of.scale, of.zero_point};
   }
 };
+
+struct DequantizeDerivative {
+  static constexpr const char* kName = "qat_ext::DequantizeBackward";
+  template <typename F>
+  void tensors(F&&) {}
+  variable_list operator()(const variable_list& grads, const Wanted&) const { return {grads[0]}; }
+};
+
+at::Tensor dequantized(const at::Tensor& quantized) {
+  const bool recorded = wants_gradient({&quantized});
+  const at::NoGradGuard no_grad;
+  const at::Tensor real =
+      to_nominal(call::dequantize(*payload_of(quantized)->codes), Nominal::like(quantized));
+  return recorded ? attached(real, DequantizeDerivative{}, {&quantized}) : real;
+}
 
 // The gradient of a parameter that every element of `codes` contributes a term to.
 at::Tensor sum_terms(const at::Tensor& grad, const at::Tensor& codes, const at::Tensor& terms,
@@ -80,64 +68,35 @@ at::Tensor sum_terms(const at::Tensor& grad, const at::Tensor& codes, const at::
   return (grad * call::lookup(codes, terms, quant_min)).sum().reshape({1});
 }
 
-struct LookupNode : Function<LookupNode> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& input,
-                            const OptionalTensor& scale, const OptionalTensor& zero_point,
-                            const LookupTable& table, const Codes* to) {
-    (void)scale, (void)zero_point;
-    const Codes& codes = *payload_of(input)->codes;
-    const int64_t quant_min = codes.format.quant_min();
-    ctx->save_for_backward({codes.codes, table.slopes, table.scale_terms, table.zero_point_terms});
-    ctx->saved_data["quant_min"] = quant_min;
-    at::Tensor out = call::lookup(codes.codes, table.entries, quant_min);
-    const Nominal nominal = Nominal::like(input);
-    if (to == nullptr) return to_nominal(out, nominal);
-    return make_like(codes_payload(with_codes(*to, out)), nominal, input.device());
+struct LookupDerivative {
+  static constexpr const char* kName = "qat_ext::LookupBackward";
+  at::Tensor codes, slopes, scale_terms, zero_point_terms;
+  int64_t quant_min;
+  template <typename F>
+  void tensors(F&& f) {
+    f(codes), f(slopes), f(scale_terms), f(zero_point_terms);
   }
-  static variable_list backward(AutogradContext* ctx, variable_list grads) {
-    require_first_order();
-    const auto saved = ctx->get_saved_variables();
-    const int64_t quant_min = ctx->saved_data["quant_min"].toInt();
-    return {call::lookup(saved[0], saved[1], quant_min).mul_(grads[0]),
-            sum_terms(grads[0], saved[0], saved[2], quant_min),
-            sum_terms(grads[0], saved[0], saved[3], quant_min),
-            {},
-            {}};
+  variable_list operator()(const variable_list& grads, const Wanted&) const {
+    return {call::lookup(codes, slopes, quant_min).mul_(grads[0]),
+            sum_terms(grads[0], codes, scale_terms, quant_min),
+            sum_terms(grads[0], codes, zero_point_terms, quant_min)};
   }
 };
 
-// Dropping sets a code to the zero point; scaling by 1/(1-p) scales the step, so codes stay exact.
-struct DropoutNode : Function<DropoutNode> {
-  static at::Tensor forward(AutogradContext* ctx, const at::Tensor& input, double probability) {
-    const Codes& codes = *payload_of(input)->codes;
-    const double keep = 1.0 - probability;
-    const at::Tensor kept =
-        at::empty(codes.codes.sizes(), codes.codes.options().dtype(at::kBool)).bernoulli_(keep);
-    Codes out = codes;
-    const at::Tensor zero = at::scalar_tensor(codes.params.zero_point, codes.codes.options());
-    out.codes = at::where(kept, codes.codes, zero);
-    const float gain = keep > 0 ? static_cast<float>(1.0 / keep) : 1.0f;
-    out.params.scale = numerics::mul(codes.params.scale, gain);
-    out.scale = codes.scale * gain;
-    ctx->save_for_backward({kept});
-    ctx->saved_data["gain"] = static_cast<double>(gain);
-    return make_like(codes_payload(std::move(out)), Nominal::like(input), input.device());
+struct DropoutDerivative {
+  static constexpr const char* kName = "qat_ext::DropoutBackward";
+  at::Tensor kept;
+  double gain;
+  template <typename F>
+  void tensors(F&& f) {
+    f(kept);
   }
-  static variable_list backward(AutogradContext* ctx, variable_list grads) {
-    require_first_order();
-    const at::Tensor kept = ctx->get_saved_variables()[0];
-    return {grads[0] * kept * ctx->saved_data["gain"].toDouble(), at::Tensor()};
+  variable_list operator()(const variable_list& grads, const Wanted&) const {
+    return {grads[0] * kept * gain};
   }
 };
 
 }  // namespace
-
-void require_first_order() {
-  if (!at::GradMode::is_enabled()) return;
-  throw Error(
-      "backward: create_graph=True: gradients of gradients are not defined for quantized "
-      "operators. Call backward without create_graph, or take the penalty on the float model.");
-}
 
 Nominal Nominal::like(const at::Tensor& tensor) {
   return {tensor.sizes().vec(), tensor.strides().vec()};
@@ -168,24 +127,67 @@ at::Tensor to_nominal(const at::Tensor& tensor, const Nominal& nominal) {
 }
 
 at::Tensor quantize_real(const at::Tensor& real, const QuantizeTo& to) {
-  return QuantizeNode::apply(real, optional(to.learned.scale), optional(to.learned.zero_point), to);
+  const std::array operands{&real, &to.learned.scale, &to.learned.zero_point};
+  const bool recorded = wants_gradient(operands);
+  const at::NoGradGuard no_grad;
+  Chain chain;  // a chain of nothing: quantizes and observes in one pass
+  chain.acc = real;
+  const Nominal nominal = Nominal::like(real);
+  if (!recorded) return codes_result(chain_codes(chain, to), to.target, nominal);
+  if (bent_by_quantizer_alone(chain, to)) {
+    const MaskedCodes masked = masked_codes(chain, to);
+    MaskedRealDerivative derivative{masked.mask, masked.codes.strides().vec()};
+    return attached(codes_result(masked.codes, to.target, nominal), std::move(derivative),
+                    operands);
+  }
+  QuantizeDerivative derivative{real, to.target.scale, to.target.zero_point,
+                                quantizer_backward_of(to)};
+  return attached(codes_result(chain_codes(chain, to), to.target, nominal), std::move(derivative),
+                  operands);
 }
 
 at::Tensor evaluate(const at::Tensor& quantized) {
   const Payload& payload = *payload_of(quantized);
-  if (payload.codes) return DequantizeNode::apply(quantized);
+  if (payload.codes) return dequantized(quantized);
   Chain chain = *payload.chain;
   if (!chain.source.defined()) chain.source = quantized;
   return make_real(std::move(chain), Nominal::like(quantized));
 }
 
 at::Tensor lookup(const at::Tensor& input, const LookupTable& table, const Codes* to) {
-  return LookupNode::apply(input, optional(table.learned.scale), optional(table.learned.zero_point),
-                           table, to);
+  const std::array operands{&input, &table.learned.scale, &table.learned.zero_point};
+  const bool recorded = wants_gradient(operands);
+  const at::NoGradGuard no_grad;
+  const Codes& codes = *payload_of(input)->codes;
+  const int64_t quant_min = codes.format.quant_min();
+  const at::Tensor entries = call::lookup(codes.codes, table.entries, quant_min);
+  const Nominal nominal = Nominal::like(input);
+  const at::Tensor result =
+      to == nullptr ? to_nominal(entries, nominal) : codes_result(entries, *to, nominal);
+  if (!recorded) return result;
+  LookupDerivative derivative{codes.codes, table.slopes, table.scale_terms, table.zero_point_terms,
+                              quant_min};
+  return attached(result, std::move(derivative), operands);
 }
 
+// Dropping sets a code to the zero point; scaling by 1/(1-p) scales the step, so codes stay exact.
 at::Tensor dropout(const at::Tensor& input, double probability) {
-  return DropoutNode::apply(input, probability);
+  const bool recorded = wants_gradient({&input});
+  const at::NoGradGuard no_grad;
+  const Codes& codes = *payload_of(input)->codes;
+  const double keep = 1.0 - probability;
+  const at::Tensor kept =
+      at::empty(codes.codes.sizes(), codes.codes.options().dtype(at::kBool)).bernoulli_(keep);
+  Codes out = codes;
+  const at::Tensor zero = at::scalar_tensor(codes.params.zero_point, codes.codes.options());
+  out.codes = at::where(kept, codes.codes, zero);
+  const float gain = keep > 0 ? static_cast<float>(1.0 / keep) : 1.0f;
+  out.params.scale = numerics::mul(codes.params.scale, gain);
+  out.scale = codes.scale * gain;
+  const at::Tensor result =
+      make_like(codes_payload(std::move(out)), Nominal::like(input), input.device());
+  if (!recorded) return result;
+  return attached(result, DropoutDerivative{kept, static_cast<double>(gain)}, {&input});
 }
 
 }  // namespace qat::insert

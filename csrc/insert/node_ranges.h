@@ -7,8 +7,7 @@
 
 namespace qat::insert {
 
-// What backward needs beside the quantizer's tensors. Which gradients are wanted is noted, because
-// AutogradContext::needs_input_grad counts edges, and absent operands have none.
+// What backward needs beside the quantizer's tensors: which of its parameters are learned, and how.
 struct QuantizerBackward {
   numerics::IntFormat format;
   bool scale = false, zero_point = false;

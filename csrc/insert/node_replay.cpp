@@ -3,92 +3,84 @@
 
 #include <ATen/ops/empty.h>
 #include <torch/csrc/autograd/autograd.h>
-#include <torch/csrc/autograd/custom_function.h>
 
+#include "insert/gradient_node.h"
 #include "insert/nodes_common.h"
 #include "insert/ops_calls.h"
 
 namespace qat::insert {
 namespace {
 
-using torch::autograd::AutogradContext;
-using torch::autograd::Function;
-using torch::autograd::variable_list;
-
-struct ReplaySpec {
-  std::function<std::vector<at::Tensor>(const std::vector<at::Tensor>&)> op;
-  bool uses_values;
-  std::vector<std::vector<int64_t>> sizes;
-  std::vector<bool> is_codes;
+struct Operand {
+  std::vector<int64_t> sizes;
+  at::Tensor value;            // real; undefined where the derivative needs none
+  std::optional<Codes> codes;  // or codes
 };
 
-// Stand-ins for the inputs: their values where the derivative needs them, else only their sizes.
-variable_list stand_ins(const ReplaySpec& spec, const variable_list& saved) {
-  variable_list proxies;
-  for (size_t i = 0; i < spec.sizes.size(); ++i) {
-    const at::Tensor* entry = spec.uses_values ? &saved[3 * i] : nullptr;
-    at::Tensor proxy;
-    if (entry == nullptr) {
-      proxy = at::empty(spec.sizes[i], at::kFloat);
-    } else if (spec.is_codes[i]) {
-      proxy = call::dequantize(Codes{entry[0], {}, {}, entry[1], entry[2]});
-    } else {
-      proxy = entry[0].detach();
-    }
-    proxies.push_back(proxy.requires_grad_());
-  }
-  return proxies;
-}
+struct ReplayDerivative {
+  static constexpr const char* kName = "qat_ext::ReplayBackward";
+  ReplayedOp op;
+  std::vector<Operand> operands;
 
-struct ReplayNode : Function<ReplayNode> {
-  static variable_list forward(AutogradContext* ctx, at::TensorList inputs, const ReplaySpec& spec,
-                               const std::vector<ReplayOutput>& outputs) {
-    variable_list saved;
-    for (size_t i = 0; spec.uses_values && i < inputs.size(); ++i) {
-      if (const Payload* payload = payload_of(inputs[i])) {
-        const Codes& codes = *payload->codes;
-        saved.insert(saved.end(), {codes.codes, codes.scale, codes.zero_point});
-      } else {
-        saved.insert(saved.end(), {inputs[i], at::Tensor(), at::Tensor()});
-      }
+  template <typename F>
+  void tensors(F&& f) {
+    for (Operand& operand : operands) {
+      f(operand.value);
+      if (operand.codes) visit_tensors(*operand.codes, f);
     }
-    ctx->save_for_backward(saved);
-    ctx->saved_data["spec"] = Held<ReplaySpec>::hold(spec);
-    ctx->set_materialize_grads(true);
-    variable_list results;
-    for (const ReplayOutput& output : outputs) {
-      results.push_back(output.payload != nullptr
-                            ? make_like(output.payload, output.nominal, inputs[0].device())
-                            : output.real);
-    }
-    return results;
   }
-
-  static variable_list backward(AutogradContext* ctx, variable_list grads) {
-    require_first_order();
-    const auto& spec = Held<ReplaySpec>::get(ctx->saved_data["spec"]);
-    variable_list proxies, results;
+  variable_list operator()(const variable_list& grads, const Wanted&) const {
+    variable_list proxies, results, found, given;
     {
-      at::AutoGradMode enable(true);
-      proxies = stand_ins(spec, ctx->get_saved_variables());
-      results = spec.op(proxies);
+      const at::AutoGradMode enable(true);
+      for (const Operand& operand : operands) proxies.push_back(stand_in(operand));
+      results = op(proxies);
     }
-    auto out = torch::autograd::grad(results, proxies, grads, /*retain_graph=*/std::nullopt,
-                                     /*create_graph=*/false, /*allow_unused=*/true);
-    out.resize(out.size() + 2);
-    return out;
+    for (size_t i = 0; i < grads.size(); ++i) {
+      if (!grads[i].defined()) continue;
+      found.push_back(results[i]);
+      given.push_back(grads[i]);
+    }
+    return torch::autograd::grad(found, proxies, given, /*retain_graph=*/std::nullopt,
+                                 /*create_graph=*/false, /*allow_unused=*/true);
+  }
+
+ private:
+  // Its value where the derivative needs it, else only its sizes.
+  static at::Tensor stand_in(const Operand& operand) {
+    const at::Tensor proxy = operand.codes             ? call::dequantize(*operand.codes)
+                             : operand.value.defined() ? operand.value.detach()
+                                                       : at::empty(operand.sizes, at::kFloat);
+    return proxy.requires_grad_();
   }
 };
+
+std::vector<Operand> kept_operands(const Replay& replay) {
+  std::vector<Operand> kept;
+  for (const at::Tensor& input : replay.inputs) {
+    Operand operand{input.sizes().vec(), {}, {}};
+    const Payload* payload = payload_of(input);
+    if (replay.uses_values && payload != nullptr) operand.codes = *payload->codes;
+    if (replay.uses_values && payload == nullptr) operand.value = input;
+    kept.push_back(std::move(operand));
+  }
+  return kept;
+}
 
 }  // namespace
 
 std::vector<at::Tensor> replay(const Replay& replay, const std::vector<ReplayOutput>& outputs) {
-  ReplaySpec spec{replay.op, replay.uses_values, {}, {}};
-  for (const auto& input : replay.inputs) {
-    spec.sizes.push_back(input.sizes().vec());
-    spec.is_codes.push_back(payload_of(input) != nullptr);
+  std::vector<const at::Tensor*> operands;
+  for (const at::Tensor& input : replay.inputs) operands.push_back(&input);
+  const bool recorded = wants_gradient(operands);
+  std::vector<at::Tensor> results;
+  for (const ReplayOutput& output : outputs) {
+    results.push_back(output.payload != nullptr
+                          ? make_like(output.payload, output.nominal, replay.inputs[0].device())
+                          : output.real);
   }
-  return ReplayNode::apply(at::TensorList(replay.inputs), spec, outputs);
+  if (recorded) attach(results, ReplayDerivative{replay.op, kept_operands(replay)}, operands);
+  return results;
 }
 
 }  // namespace qat::insert

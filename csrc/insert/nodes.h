@@ -47,7 +47,7 @@ at::Tensor evaluate(const at::Tensor& quantized);
 // ---- integer layers. `weight` gets the gradient (Note [Gradient of a quantized weight]).
 // The result is a pending chain over the accumulators. input: a quantized tensor of codes.
 at::Tensor conv_int(const at::Tensor& input, const at::Tensor& weight, const QuantizedWeight& codes,
-                    const at::Tensor& bias, const ConvGeometry& geometry,
+                    const at::Tensor& bias, const SharedGeometry& geometry,
                     const NumericsRecipe& numerics);
 at::Tensor linear_int(const at::Tensor& input, const at::Tensor& weight,
                       const QuantizedWeight& codes, const at::Tensor& bias,
@@ -65,11 +65,12 @@ struct LookupTable {
 at::Tensor lookup(const at::Tensor& input, const LookupTable& table, const Codes* to);
 at::Tensor dropout(const at::Tensor& input, double probability);
 
+using ReplayedOp = std::function<std::vector<at::Tensor>(const std::vector<at::Tensor>& reals)>;
 // Runs `op` on inputs with the given values and differentiates by running it again on float
 // tensors. uses_values: the derivative depends on the inputs' values.
 struct Replay {
   std::vector<at::Tensor> inputs;  // quantized or real
-  std::function<std::vector<at::Tensor>(const std::vector<at::Tensor>& reals)> op;
+  ReplayedOp op;
   bool uses_values = false;
 };
 // `outputs` are payloads (or reals) that hold the forward results already.

@@ -82,8 +82,8 @@ template <typename Node>
 struct WeakNode<std::shared_ptr<Node>> {
   explicit WeakNode(const std::shared_ptr<Node>& node) : pointer(node) {}
   std::weak_ptr<Node> pointer;
-  bool is(const WeakNode& other) const {
-    return !pointer.owner_before(other.pointer) && !other.pointer.owner_before(pointer);
+  bool is(const std::shared_ptr<Node>& node) const {
+    return !pointer.owner_before(node) && !node.owner_before(pointer);
   }
 };
 
@@ -91,8 +91,8 @@ template <typename Node>
 struct WeakNode<c10::intrusive_ptr<Node>> {
   explicit WeakNode(const c10::intrusive_ptr<Node>& node) : pointer(node) {}
   c10::weak_intrusive_ptr<Node> pointer;
-  bool is(const WeakNode& other) const {
-    return pointer._unsafe_get_target() == other.pointer._unsafe_get_target();
+  bool is(const c10::intrusive_ptr<Node>& node) const {
+    return pointer._unsafe_get_target() == node.get();
   }
 };
 
@@ -155,9 +155,10 @@ NodeMark NodeMark::of(const at::Tensor& tensor) {
   return mark;
 }
 
-bool NodeMark::operator==(const NodeMark& other) const {
-  if (reference_ == nullptr || other.reference_ == nullptr) return reference_ == other.reference_;
-  return reference_->node.is(other.reference_->node);
+bool NodeMark::is_node_of(const at::Tensor& tensor) const {
+  const auto& node = tensor.grad_fn();
+  if (reference_ == nullptr || node == nullptr) return reference_ == nullptr && node == nullptr;
+  return reference_->node.is(node);
 }
 
 void note_history(const at::Tensor& tensor) {
@@ -169,7 +170,7 @@ void note_history(const at::Tensor& tensor) {
 
 bool can_reach_past(const at::Tensor& tensor) {
   if (tensor.is_leaf() && tensor.requires_grad()) return false;  // made one by somebody
-  return payload_of(tensor)->node == NodeMark::of(tensor) && !has_hooks(tensor);
+  return payload_of(tensor)->node.is_node_of(tensor) && !has_hooks(tensor);
 }
 
 void share_memory(const at::Tensor& view, const at::Tensor& base) {
@@ -234,7 +235,7 @@ at::Tensor realize(const at::Tensor& tensor) {
   const RealCache& known = payload->real;
   if (known.tensor.defined() && known.region == current_region()) {
     // A tensor cached without history does not serve a reader that differentiates.
-    const bool same_path = known.below == NodeMark::of(tensor);
+    const bool same_path = known.below.is_node_of(tensor);
     const bool all_hooks = !known.past_node || !has_hooks(tensor);
     if (history && known.tensor.requires_grad() && same_path && all_hooks) return known.tensor;
     if (!history) return tensor.requires_grad() ? known.tensor : known.tensor.detach();

@@ -41,11 +41,13 @@ struct ConvGeometry {
   bool transposed = false;
 };
 
+using SharedGeometry = std::shared_ptr<const ConvGeometry>;
+
 // How a chain's accumulator was made, for making it again.
 struct LayerSource {
   at::Tensor codes, weight;
   int64_t zero_point = 0;
-  std::optional<ConvGeometry> geometry;  // absent: a linear layer
+  SharedGeometry geometry;  // nullptr: a linear layer
   at::Tensor accumulate() const;
 };
 
@@ -81,8 +83,8 @@ Chain real_chain(at::Tensor real);
 // An autograd node to compare with, whose address is not reused meanwhile; empty: no history.
 class NodeMark {
  public:
-  static NodeMark of(const at::Tensor& tensor);  // its grad_fn
-  bool operator==(const NodeMark& other) const;
+  static NodeMark of(const at::Tensor& tensor);     // its grad_fn
+  bool is_node_of(const at::Tensor& tensor) const;  // still its grad_fn
 
  private:
   struct Reference;

@@ -69,19 +69,19 @@ const WeightOutcome& Session::quantized_weight(const Call& call, const at::Tenso
 
 at::Tensor Session::conv(Call& call) {
   const auto& sizes = call.arguments.get("weight").toTensor().sizes();
-  const auto parsed = capture::parse_conv(call.arguments, call.operands[0].dim(), sizes);
+  auto parsed = capture::parse_conv(call.arguments, call.operands[0].dim(), sizes);
   if (!parsed.unsupported.empty()) {
     throw Error("forward: '" + call.name() + "' (" + call.known.stem + "): " + parsed.unsupported +
                 ", other than in the examples. Call the model with a batch, or prepare it with an "
                 "example of this form.");
   }
   const at::Tensor weight = real_float(call.operands[1]);
-  const auto& g = parsed.geometry;
   const auto& [codes, differentiable] = quantized_weight(call, weight);
   const at::Tensor bias =
       weight_bank_.kept_channels(call.node, tensor_argument(call.arguments, parsed.bias));
   const at::Tensor layer =
-      conv_int(codes_operand(call, 0), differentiable, codes, bias, g, plan_.numerics);
+      conv_int(codes_operand(call, 0), differentiable, codes, bias,
+               std::make_shared<const ConvGeometry>(std::move(parsed.geometry)), plan_.numerics);
   if (call.site->output == kNoQuantizer) return layer;
   return outcome(call, chain_of(layer, true), Nominal::like(layer));
 }

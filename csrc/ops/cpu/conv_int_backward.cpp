@@ -68,18 +68,25 @@ depthwise::Shape depthwise_shape(const ConvBackwardArguments& conv) {
 bool takes_depthwise(const ConvBackwardArguments& conv) {
   const bool one_filter_each = conv.groups == conv.codes.size(1) &&
                                conv.groups == conv.weight.size(0) && conv.weight.size(1) == 1;
-  return conv.codes.dim() == 4 && one_filter_each && !conv.transposed && conv.input_grad &&
-         conv.weight_grad && conv.weight.is_non_overlapping_and_dense() &&
+  return conv.codes.dim() == 4 && one_filter_each && !conv.transposed &&
+         conv.weight.is_non_overlapping_and_dense() &&
          pair(conv.dilation) == std::array<int64_t, 2>{1, 1} &&
          depthwise::is_supported(depthwise_shape(conv));
 }
 
+// One pass makes both gradients, so that the bits of one do not depend on who wants the other.
 void depthwise_gradients(const ConvBackwardArguments& conv, at::Tensor& d_input,
                          at::Tensor& d_weight) {
+  ConvBackwardArguments unwanted = conv;
+  unwanted.input_grad = !conv.input_grad;
+  unwanted.weight_grad = !conv.weight_grad;
+  auto [other_input, other_weight] = empty_conv_gradients(unwanted);
+  at::Tensor& to_input = conv.input_grad ? d_input : other_input;
+  at::Tensor& to_weight = conv.weight_grad ? d_weight : other_weight;
   const at::Tensor grad = conv.grad.to(at::kFloat).contiguous(at::MemoryFormat::ChannelsLast);
   const at::Tensor codes = conv.codes.contiguous(at::MemoryFormat::ChannelsLast);
   const at::Tensor scale = conv.weight_scale.contiguous();
-  const auto strides = strides_of(d_weight);
+  const auto strides = strides_of(to_weight);
   const depthwise::Operands operands{.grad = grad.const_data_ptr<float>(),
                                      .codes = static_cast<const uint8_t*>(codes.const_data_ptr()),
                                      .codes_are_signed = codes.scalar_type() == at::kChar,
@@ -88,8 +95,8 @@ void depthwise_gradients(const ConvBackwardArguments& conv, at::Tensor& d_input,
                                      .weight = conv.weight.const_data_ptr<int8_t>(),
                                      .weight_strides = {strides[0], strides[2], strides[3]},
                                      .weight_scale = scale.const_data_ptr<float>()};
-  depthwise::backward(depthwise_shape(conv), operands, d_input.mutable_data_ptr<float>(),
-                      d_weight.mutable_data_ptr<float>(), in_parallel);
+  depthwise::backward(depthwise_shape(conv), operands, to_input.mutable_data_ptr<float>(),
+                      to_weight.mutable_data_ptr<float>(), in_parallel);
 }
 
 void dense_gradients(const ConvBackwardArguments& conv, at::Tensor& d_input, at::Tensor& d_weight) {
