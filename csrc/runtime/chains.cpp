@@ -12,24 +12,8 @@ bool starts_elementwise(const graph::Node& node) {
 
 class Finder {
  public:
-  explicit Finder(const graph::Graph& graph)
-      : graph_(graph),
-        uses_(graph.values.size()),
-        producer_(graph.values.size(), -1),
-        reader_(graph.values.size(), -1) {
+  Finder(const graph::Graph& graph, const ValueUses& uses) : graph_(graph), uses_(uses) {
     result_.chain_of.assign(graph.nodes.size(), -1);
-    for (size_t i = 0; i < graph.nodes.size(); ++i) {
-      const auto index = static_cast<int64_t>(i);
-      for (const int64_t value : graph.nodes[i].inputs) {
-        ++uses_[static_cast<size_t>(value)];
-        reader_[static_cast<size_t>(value)] = index;
-      }
-      for (const int64_t value : graph.nodes[i].outputs) {
-        producer_[static_cast<size_t>(value)] = index;
-      }
-    }
-    // The caller reads an output: it must exist even if one node or none reads it too.
-    for (const int64_t value : graph.outputs) uses_[static_cast<size_t>(value)] += 2;
   }
 
   void add_layer(int64_t layer) {
@@ -78,9 +62,8 @@ class Finder {
 
   bool extend(Chain& chain) {
     if (value(chain.output).type != graph::ElementType::float32) return false;  // was quantized
-    if (uses_[static_cast<size_t>(chain.output)] != 1) return false;
-    const int64_t next = reader_[static_cast<size_t>(chain.output)];
-    return result_.chain_of[static_cast<size_t>(next)] < 0 && append(chain, next);
+    const int64_t next = uses_.only_reader(chain.output);
+    return next >= 0 && result_.chain_of[static_cast<size_t>(next)] < 0 && append(chain, next);
   }
 
   bool append(Chain& chain, int64_t next) {
@@ -115,8 +98,8 @@ class Finder {
 
   // Takes the codes behind an operand that exists for this one use.
   void read_codes(ChainStage& stage) {
-    const int64_t from = producer_[static_cast<size_t>(stage.operand)];
-    if (from < 0 || uses_[static_cast<size_t>(stage.operand)] != 1) return;
+    const int64_t from = uses_.producer(stage.operand);
+    if (from < 0 || uses_.only_reader(stage.operand) < 0) return;
     if (!std::holds_alternative<graph::DequantizeAttributes>(node(from).attributes)) return;
     if (result_.chain_of[static_cast<size_t>(from)] >= 0) return;
     stage.operand = node(from).inputs[0];
@@ -124,7 +107,7 @@ class Finder {
   }
 
   const graph::Graph& graph_;
-  std::vector<int64_t> uses_, producer_, reader_;
+  const ValueUses& uses_;
   bool channels_in_epilogue_ = true;
   bool operands_repeat_ = false;
   Chains result_;
@@ -132,8 +115,9 @@ class Finder {
 
 }  // namespace
 
-Chains find_chains(const graph::Graph& graph, const std::vector<int64_t>& layers) {
-  Finder finder(graph);
+Chains find_chains(const graph::Graph& graph, const ValueUses& uses,
+                   const std::vector<int64_t>& layers) {
+  Finder finder(graph, uses);
   for (const int64_t layer : layers) finder.add_layer(layer);
   for (size_t i = 0; i < graph.nodes.size(); ++i) {
     if (starts_elementwise(graph.nodes[i])) finder.add_elementwise(static_cast<int64_t>(i));

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "graph/model.h"
+#include "runtime/value_uses.h"
 
 namespace qat::runtime {
 
@@ -35,6 +36,7 @@ struct Chains {
 
 // layers: indices of the nodes for which there is a kernel. What they leave of the elementwise
 // operators forms chains of its own, whose operands may be repeated along axes of the result.
-Chains find_chains(const graph::Graph& graph, const std::vector<int64_t>& layers);
+Chains find_chains(const graph::Graph& graph, const ValueUses& uses,
+                   const std::vector<int64_t>& layers);
 
 }  // namespace qat::runtime

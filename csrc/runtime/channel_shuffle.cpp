@@ -5,26 +5,8 @@
 #include "runtime/strided_copy.h"
 
 namespace qat::runtime {
-namespace {
-
-// The one node that reads the result of node `i`, or -1.
-int64_t only_reader(const graph::Graph& graph, int64_t i) {
-  const int64_t value = graph.nodes[static_cast<size_t>(i)].outputs[0];
-  int64_t reader = -1;
-  for (size_t k = 0; k < graph.nodes.size(); ++k) {
-    for (const int64_t input : graph.nodes[k].inputs) {
-      if (input != value) continue;
-      if (reader >= 0) return -1;
-      reader = static_cast<int64_t>(k);
-    }
-  }
-  const bool is_output = std::count(graph.outputs.begin(), graph.outputs.end(), value) > 0;
-  return is_output ? -1 : reader;
-}
-
-}  // namespace
-
-std::optional<ChannelShuffle> find_shuffle(const graph::Graph& graph, int64_t first) {
+std::optional<ChannelShuffle> find_shuffle(const graph::Graph& graph, const ValueUses& uses,
+                                           int64_t first) {
   const auto node = [&](int64_t i) -> const graph::Node& {
     return graph.nodes[static_cast<size_t>(i)];
   };
@@ -38,11 +20,11 @@ std::optional<ChannelShuffle> find_shuffle(const graph::Graph& graph, int64_t fi
   if (from[0] != split[0] || !std::equal(from.begin() + 2, from.end(), split.begin() + 3))
     return {};
 
-  const int64_t second = only_reader(graph, first);
+  const int64_t second = uses.only_reader(node(first).outputs[0]);
   if (second < 0) return {};
   const auto* permute = std::get_if<graph::PermuteAttributes>(&node(second).attributes);
   if (permute == nullptr || permute->axes != std::vector<int64_t>{0, 2, 1, 3, 4}) return {};
-  const int64_t third = only_reader(graph, second);
+  const int64_t third = uses.only_reader(node(second).outputs[0]);
   if (third < 0 || !std::holds_alternative<graph::ReshapeAttributes>(node(third).attributes) ||
       shape(node(third).outputs[0]) != from) {
     return {};

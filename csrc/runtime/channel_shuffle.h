@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "runtime/plan.h"
+#include "runtime/value_uses.h"
 
 namespace qat::runtime {
 
@@ -16,7 +17,8 @@ struct ChannelShuffle {
 
 // The shuffle that starts with node `first`, if it is one and nothing else reads the values
 // between.
-std::optional<ChannelShuffle> find_shuffle(const graph::Graph& graph, int64_t first);
+std::optional<ChannelShuffle> find_shuffle(const graph::Graph& graph, const ValueUses& uses,
+                                           int64_t first);
 
 Binder make_channel_shuffle(const graph::Node& node, const ChannelShuffle& shuffle, Layout layout);
 

@@ -1,6 +1,5 @@
 #include "runtime/fast_lookup.h"
 
-#include "runtime/code_table.h"
 #include "runtime/parallel.h"
 
 namespace qat::runtime {
@@ -20,9 +19,8 @@ Binder make_fast_lookup(const Site& site, const graph::LookupAttributes& attribu
   const numerics::IntFormat format = site.input(0).format;
   const Tensor& entries =
       node_tensor(site.model, site.node, attributes.table, to, {int64_t{1} << format.bits});
-  return [site, table = indexed_by_byte(entries.data<uint8_t>(), format)](const Binding& at) {
-    return bind_table(site.node, table, at);
-  };
+  return [site, table = kernels::indexed_by_byte(entries.data<uint8_t>(), format)](
+             const Binding& at) { return bind_table(site.node, table, at); };
 }
 
 }  // namespace qat::runtime

@@ -12,7 +12,7 @@ namespace {
 class Planner {
  public:
   Planner(const graph::Model& model, const AtenEvaluator& aten, kernels::u8s8::InstructionSet set)
-      : model_(model), aten_(aten), set_(set) {
+      : model_(model), aten_(aten), set_(set), uses_(model.graph) {
     exists_.assign(model.graph.values.size() * 2, false);
     for (const int64_t input : model.graph.inputs) exists_[slot(input, Layout::row_major)] = true;
   }
@@ -23,14 +23,14 @@ class Planner {
     for (size_t i = 0; i < graph.nodes.size(); ++i) {
       if (has_fast_layer(graph.nodes[i])) layers.push_back(static_cast<int64_t>(i));
     }
-    const Chains chains = find_chains(graph, layers);
+    const Chains chains = find_chains(graph, uses_, layers);
     std::vector<bool> shuffled(graph.nodes.size(), false);
     for (size_t i = 0; i < graph.nodes.size(); ++i) {
       const int64_t index = chains.chain_of[i];
       if (index >= 0) {
         const Chain& chain = chains.chains[static_cast<size_t>(index)];
         if (chain.last_node() == static_cast<int64_t>(i)) add_chain(chain);
-      } else if (const auto shuffle = find_shuffle(graph, static_cast<int64_t>(i))) {
+      } else if (const auto shuffle = find_shuffle(graph, uses_, static_cast<int64_t>(i))) {
         for (const int64_t node : shuffle->nodes) shuffled[static_cast<size_t>(node)] = true;
         add_shuffle(*shuffle);
       } else if (!shuffled[i]) {
@@ -117,7 +117,8 @@ class Planner {
     if (!std::holds_alternative<graph::QuantizeAttributes>(node.attributes)) return false;
     const graph::Value& input = model_.graph.values[static_cast<size_t>(node.inputs[0])];
     if (input.shape.size() != 4) return false;
-    for (const graph::Node& reader : model_.graph.nodes) {
+    for (const int64_t i : uses_.readers(node.outputs[0])) {
+      const graph::Node& reader = model_.graph.nodes[static_cast<size_t>(i)];
       if (!has_fast_layer(reader) || reader.inputs[0] != node.outputs[0]) continue;
       if (std::holds_alternative<graph::ConvAttributes>(reader.attributes)) return true;
     }
@@ -178,6 +179,7 @@ class Planner {
   const graph::Model& model_;
   const AtenEvaluator& aten_;
   const kernels::u8s8::InstructionSet set_;
+  const ValueUses uses_;
   std::vector<bool> exists_;
   Plan plan_;
 };

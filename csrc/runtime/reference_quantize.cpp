@@ -2,7 +2,6 @@
 
 #include "kernels/cpu/byte_table.h"
 #include "numerics/quantize.h"
-#include "runtime/code_table.h"
 #include "runtime/operators.h"
 #include "runtime/parallel.h"
 #include "runtime/quantize_ranges.h"
@@ -44,7 +43,7 @@ namespace {
 
 template <typename Entry>
 Binder lookup_binder(const Site& site, const Tensor& table, TensorType to) {
-  return [site, by_byte = indexed_by_byte(table.data<Entry>(), site.input(0).format),
+  return [site, by_byte = kernels::indexed_by_byte(table.data<Entry>(), site.input(0).format),
           to](const Binding& at) -> Bound {
     check_made(site.node, to, at.inputs[0]->shape, *at.output);
     return [by_byte, input = at.inputs[0], output = at.output](int threads, MacCount&) {

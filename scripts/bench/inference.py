@@ -9,201 +9,21 @@ others' with the float model. A competitor that is not installed is left out and
 """
 
 import argparse
-import copy
-import ctypes
-import functools
-import importlib.util
 import json
 import os
 import statistics
 import sys
 import tempfile
 import time
-import warnings
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import numpy as np
 import torch
+from inference_contenders import Runner, makers
+from inference_files import SIZE, Files, Skipped
 from machine import machine
-from models import torchvision_models
-from torch import nn
-
-Runner = Callable[[], np.ndarray]
-SIZE = 224
-CALIBRATION = 8  # images
-
-
-class Skipped(Exception):
-    """A competitor that cannot run here."""
-
-
-def need(*modules: str) -> None:
-    missing = [name for name in modules if importlib.util.find_spec(name) is None]
-    if missing:
-        raise Skipped(f"not installed: {', '.join(missing)}")
-
-
-class Files:
-    """The model in every form that a runtime wants, made once per run of this script."""
-
-    def __init__(self, name: str, folder: Path) -> None:
-        torch.manual_seed(0)
-        self.folder = folder
-        self.calibration = torch.randn(CALIBRATION, 3, SIZE, SIZE)
-        model = getattr(torchvision_models(), name)()
-        self.checkpoint = folder / "model.safetensors"
-        self.model = self._calibrate_and_convert(model).eval()
-
-    def _calibrate_and_convert(self, model: nn.Module) -> nn.Module:
-        """Running statistics and ranges from the images that the others are calibrated with: with
-        the initial ones, activations of random weights die out on the way."""
-        import qat_ext as qat
-
-        for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                module.momentum = None  # the mean over all batches
-        with torch.no_grad():
-            model.train()(self.calibration)
-        prepared = qat.prepare(model.eval(), self.calibration)
-        with qat.calibrate(prepared), torch.no_grad():
-            prepared(self.calibration)
-        qat.convert(prepared.eval()).save(self.checkpoint)
-        return copy.deepcopy(model)
-
-    @functools.cached_property
-    def onnx(self) -> Path:
-        need("onnx")
-        path = self.folder / "float.onnx"
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            torch.onnx.export(
-                self.model,
-                (self.calibration[:1],),
-                path,
-                input_names=["x"],
-                output_names=["y"],
-                dynamic_axes={"x": {0: "batch"}, "y": {0: "batch"}},
-                dynamo=False,
-            )
-        return path
-
-    @functools.cached_property
-    def onnx_int8(self) -> Path:
-        """u8 activations and s8 weights per channel in the form with explicit QDQ nodes."""
-        need("onnx", "onnxruntime")
-        from onnxruntime import quantization
-        from onnxruntime.quantization.shape_inference import quant_pre_process
-
-        images = iter([{"x": image[None].numpy()} for image in self.calibration])
-
-        class Reader(quantization.CalibrationDataReader):  # type: ignore[misc]
-            def get_next(self) -> dict[str, np.ndarray] | None:
-                return next(images, None)
-
-        cleaned, path = self.folder / "cleaned.onnx", self.folder / "int8.onnx"
-        quant_pre_process(self.onnx, cleaned)
-        quantization.quantize_static(
-            cleaned,
-            path,
-            Reader(),
-            quant_format=quantization.QuantFormat.QDQ,
-            per_channel=True,
-            activation_type=quantization.QuantType.QUInt8,
-            weight_type=quantization.QuantType.QInt8,
-        )
-        return path
-
-    @functools.cached_property
-    def openvino_int8(self) -> Any:
-        """By NNCF where it is installed, else from the ONNX file with QDQ nodes."""
-        need("openvino")
-        import openvino
-
-        if importlib.util.find_spec("nncf") is None:
-            return openvino.Core().read_model(self.onnx_int8)
-        import nncf
-
-        model = openvino.convert_model(self.model, example_input=self.calibration[:1])
-        images = [image[None].numpy() for image in self.calibration]
-        return nncf.quantize(model, nncf.Dataset(images), subset_size=CALIBRATION)
-
-
-def float_runner(files: Files, x: torch.Tensor, threads: int) -> Runner:
-    model = copy.deepcopy(files.model).to(memory_format=torch.channels_last)
-    given = x.to(memory_format=torch.channels_last)
-
-    def run() -> np.ndarray:
-        with torch.inference_mode():
-            return model(given).numpy()
-
-    return run
-
-
-def own_runner(files: Files, x: torch.Tensor, threads: int) -> Runner:
-    import qat_ext as qat
-
-    model = qat.load(files.checkpoint)
-    return lambda: model(x).numpy()
-
-
-def c_runner(library: str | None, files: Files, x: torch.Tensor, threads: int) -> Runner:
-    """The C interface of libqat_runtime, on the buffers of numpy arrays."""
-    if library is None:
-        raise Skipped("name the shared library with --library")
-    lib = ctypes.CDLL(library)
-    lib.qat_error.restype = ctypes.c_char_p
-    model, context = ctypes.c_void_p(), ctypes.c_void_p()
-
-    def check(status: int) -> None:
-        if status != 0:
-            raise RuntimeError(lib.qat_error().decode())
-
-    check(lib.qat_model_load(str(files.checkpoint).encode(), ctypes.byref(model)))
-    check(lib.qat_context_create(model, ctypes.c_int(threads), ctypes.byref(context)))
-    given = np.ascontiguousarray(x.numpy())
-    output = np.empty((len(x), 1000), np.float32)
-    inputs = (ctypes.c_void_p * 1)(given.ctypes.data)
-    outputs = (ctypes.c_void_p * 1)(output.ctypes.data)
-    batch = ctypes.c_int64(len(x))
-
-    def run() -> np.ndarray:  # keeps `given` alive
-        check(lib.qat_run(context, batch, inputs, outputs))
-        return output
-
-    return run
-
-
-def onnxruntime_runner(files: Files, x: torch.Tensor, threads: int) -> Runner:
-    path = files.onnx_int8
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    feed = {"x": x.numpy()}
-    return lambda: session.run(None, feed)[0]
-
-
-def openvino_runner(files: Files, x: torch.Tensor, threads: int) -> Runner:
-    """One stream, static shapes: the setting for latency."""
-    model = files.openvino_int8.clone()
-    import openvino
-
-    model.reshape(list(x.shape))
-    config = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1}
-    request = openvino.Core().compile_model(model, "CPU", config).create_infer_request()
-    request.set_input_tensor(openvino.Tensor(x.numpy(), shared_memory=True))
-
-    def run() -> np.ndarray:
-        request.infer()
-        return np.array(request.get_output_tensor().data)
-
-    return run
 
 
 def validate(files: Files, x: torch.Tensor, runners: dict[str, Runner]) -> dict[str, float]:
@@ -242,17 +62,10 @@ def compare(
     files: Files, batch: int, threads: int, options: argparse.Namespace
 ) -> dict[str, object]:
     torch.set_num_threads(threads)
-    makers: dict[str, Callable[[Files, torch.Tensor, int], Runner]] = {
-        "torch fp32": float_runner,
-        "qat_ext": own_runner,
-        "qat_ext C": functools.partial(c_runner, options.library),
-        "onnxruntime": onnxruntime_runner,
-        "openvino": openvino_runner,
-    }
     x = torch.randn(batch, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(1))
     runners: dict[str, Runner] = {}
     skipped: dict[str, str] = {}
-    for name, make in makers.items():
+    for name, make in makers(options.library).items():
         try:
             runners[name] = make(files, x, threads)
         except Skipped as reason:

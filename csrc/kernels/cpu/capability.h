@@ -29,6 +29,7 @@ void chain_statistics(const Chain&, const float* shift, int64_t begin, int64_t e
 void chain_backward_sums(const ChainBackward&, int64_t begin, int64_t end, const ChainSums&);
 void chain_backward_apply(const ChainBackward&, int64_t begin, int64_t end, float* d_value,
                           float* d_residual);
+void depthwise_image(const depthwise::Image&);
 
 extern const KernelTable table;
 

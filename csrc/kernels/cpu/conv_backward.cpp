@@ -18,12 +18,21 @@ std::vector<Block> split_channels(int64_t channels, int64_t unit, int64_t maximu
   return blocks;
 }
 
+int64_t total_width(const std::vector<Block>& blocks) {
+  return blocks.back().offset + blocks.back().width;
+}
+
 bool choose_rows(const ConvShape& s, int64_t vector, int64_t max_vectors) {
   const auto vectors = [&](int64_t channels) { return (channels + vector - 1) / vector; };
   const int64_t grad_rows = s.out_channels * vectors(s.in_channels);
   const int64_t input_rows = s.in_channels * vectors(s.out_channels);
   if (grad_rows != input_rows) return grad_rows < input_rows;
   return vectors(s.in_channels) >= std::min(max_vectors, vectors(s.out_channels));
+}
+
+ByteCodes as_unsigned(const uint8_t* codes, int32_t zero_point, bool are_signed) {
+  const int32_t shift = are_signed ? 128 : 0;
+  return {codes, static_cast<uint8_t>(shift), zero_point + shift};
 }
 
 std::byte* scratch(Scratch which, size_t bytes) {

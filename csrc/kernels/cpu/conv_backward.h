@@ -29,9 +29,21 @@ struct Block {
 // Blocks of nearly equal width, each at most `maximum` wide.
 std::vector<Block> split_channels(int64_t channels, int64_t unit, int64_t maximum);
 
+int64_t total_width(const std::vector<Block>& blocks);
+
 // Columns are padded to vectors, rows are not: whether the weight gradient is the smaller product
 // with the gradient's channels as rows.
 bool choose_rows(const ConvShape& shape, int64_t vector, int64_t max_vectors);
+
+// Activation codes read as byte ^ flip.
+struct ByteCodes {
+  const uint8_t* data = nullptr;
+  uint8_t flip = 0;
+  int32_t zero_point = 0;  // after the flip
+};
+
+// Flipping the top bit turns int8 into uint8 and adds 128 to code and zero point.
+ByteCodes as_unsigned(const uint8_t* codes, int32_t zero_point, bool are_signed);
 
 // Scratch memory that the calling thread keeps for its next call: a fresh mapping of some
 // megabytes costs as much in page faults as filling it.

@@ -6,6 +6,7 @@
 
 #include "kernels/cpu/conv_backward_f32.h"
 #include "kernels/cpu/conv_backward_scatter.h"
+#include "kernels/cpu/conv_backward_tiles.h"
 
 namespace qat::kernels::f32 {
 
@@ -53,9 +54,7 @@ struct GradRows {
 
 // Codes of consecutive channels at some positions as floats.
 struct CodeRows {
-  const uint8_t* codes = nullptr;
-  uint8_t flip = 0;        // read as code ^ flip: 128 turns int8 into uint8
-  int32_t zero_point = 0;  // after the flip
+  ByteCodes codes;
   int64_t positions = 0;
   int64_t stride = 0;  // elements between positions
   int64_t count = 0;   // channels
@@ -87,20 +86,6 @@ void conv_backward_weight(const Kernels& kernels, const ConvShape& shape, const 
                           const uint8_t* codes, int32_t zero_point, float input_scale,
                           float* d_weight, const std::array<int64_t, 4>& weight_strides,
                           const ParallelFor& parallel_for, bool codes_are_signed);
-
-// Calls tile(first column, vectors, first row, last row) on the tiles of a block.
-template <typename Body>
-void for_tiles(const Kernels& kernels, int64_t rows, int64_t width, const Body& tile) {
-  for (int64_t column = 0; column < width;) {
-    const int64_t left = (width - column) / kernels.lanes;
-    const auto vectors = static_cast<int>(left < kernels.max_vectors ? left : kernels.max_vectors);
-    const int64_t most = kernels.max_rows[vectors], tiles = (rows + most - 1) / most;
-    for (int64_t i = 0; i < tiles; ++i) {
-      tile(column, vectors, rows * i / tiles, rows * (i + 1) / tiles);
-    }
-    column += vectors * kernels.lanes;
-  }
-}
 
 }  // namespace qat::kernels::f32
 

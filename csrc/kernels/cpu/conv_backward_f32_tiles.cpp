@@ -119,15 +119,15 @@ void weight_tile(const WeightTile& t) {
 }
 
 void centre(const CodeRows& x, float* out) {
-  const IntVector flip = IntVector{} + x.flip, zero_point = IntVector{} + x.zero_point;
-  const uint8_t* codes = x.codes;
+  const uint8_t* codes = x.codes.data;
+  const int32_t flip = x.codes.flip, zero_point = x.codes.zero_point;
   for (int64_t p = 0; p < x.positions; ++p, codes += x.stride, out += x.width) {
     int64_t i = 0;
     for (; i + kLanes <= x.count; i += kLanes) {
       const IntVector centred = (load_codes(codes + i) ^ flip) - zero_point;
       store(out + i, __builtin_convertvector(centred, FloatVector));
     }
-    for (; i < x.count; ++i) out[i] = static_cast<float>((codes[i] ^ x.flip) - x.zero_point);
+    for (; i < x.count; ++i) out[i] = static_cast<float>((codes[i] ^ flip) - zero_point);
     for (; i < x.width; ++i) out[i] = 0.0f;
   }
 }

@@ -84,7 +84,6 @@ struct Plan {
 
   int64_t block_offset(const Block& block) const { return taps_count() * pairs * block.offset; }
   int64_t taps_count() const { return static_cast<int64_t>(taps.size()); }
-  int64_t columns() const { return blocks.back().offset + blocks.back().width; }
 
  private:
   void add_class(const Residue& rh, const Residue& rw) {
@@ -189,21 +188,15 @@ void run_tiles(const Kernels& kernels, const Group& group, const Block& block, D
                float* acc) {
   const uint32_t* weights = tile.weights;
   float* result = tile.result;
-  for (int64_t column = 0; column < block.width;) {
-    const int64_t left = (block.width - column) / kernels.lanes;
-    const auto vectors = static_cast<int>(std::min<int64_t>(left, kernels.max_vectors));
-    const int64_t most = kernels.max_rows[vectors], tiles = (group.count + most - 1) / most;
-    tile.weights = weights + column;
-    tile.result = result == nullptr ? nullptr : result + column;
-    for (int64_t i = 0; i < tiles; ++i) {
-      const int64_t begin = group.count * i / tiles, end = group.count * (i + 1) / tiles;
-      tile.positions = group.grad.data() + begin;
-      tile.offsets = group.d_input.data() + begin;
-      tile.acc = acc + begin * block.width + column;
-      kernels.data_tile[vectors][end - begin](tile);
-    }
-    column += vectors * kernels.lanes;
-  }
+  for_tiles(kernels, group.count, block.width,
+            [&](int64_t column, int vectors, int64_t begin, int64_t end) {
+              tile.weights = weights + column;
+              tile.result = result == nullptr ? nullptr : result + column;
+              tile.positions = group.grad.data() + begin;
+              tile.offsets = group.d_input.data() + begin;
+              tile.acc = acc + begin * block.width + column;
+              kernels.data_tile[vectors][end - begin](tile);
+            });
 }
 
 void run_all(const Kernels& kernels, const Plan& plan, const Operands& x,
@@ -274,7 +267,7 @@ void conv_backward_data(const Kernels& kernels, const ConvShape& shape, const fl
   const Plan plan(shape);
   auto* packed = reinterpret_cast<uint32_t*>(
       scratch(Scratch::other_operand,
-              static_cast<size_t>(plan.taps_count() * plan.pairs * plan.columns()) * 4));
+              static_cast<size_t>(plan.taps_count() * plan.pairs * total_width(plan.blocks)) * 4));
   pack_weights(kernels, plan, weight, weight_strides, packed, parallel_for);
   if (is_pointwise(shape)) {
     pointwise_backward_data(kernels, shape, grad, packed, weight_scale, d_input, parallel_for);

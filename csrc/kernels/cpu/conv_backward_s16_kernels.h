@@ -9,6 +9,7 @@
 
 #include "kernels/cpu/conv_backward_s16.h"
 #include "kernels/cpu/conv_backward_scatter.h"
+#include "kernels/cpu/conv_backward_tiles.h"
 #include "kernels/cpu/gemm_u8s8.h"
 
 namespace qat::kernels::s16 {

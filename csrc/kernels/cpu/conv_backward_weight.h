@@ -1,80 +1,79 @@
 #pragma once
-// How the sums of a weight gradient are split over threads and written, whatever the products are.
-
-#include <algorithm>
+// How a weight gradient is divided, summed and written, whatever the products are.
+//
+// Note [Taps of one line]
+// The three channels of an image would make tiles of three rows. Where positions are not spread by
+// a dilation, the channels of a kernel row's taps are neighbours in memory: they become the rows of
+// one tile, and a step is then a kernel row instead of a tap.
 
 #include "kernels/cpu/conv_backward.h"
 #include "kernels/cpu/conv_backward_scatter.h"
 
 namespace qat::kernels {
 
-// Parts of `chunks` partial sums that are added apart: enough work to keep the threads busy where
-// there are few tiles. Depends on the shape alone.
-int64_t count_segments(int64_t tiles, int64_t chunks);
+// How one axis of the packed input maps to the input: output position o meets the element
+// o * step + t * dilation in tap t. For a single tap, only what it meets is packed.
+struct WeightAxis {
+  int64_t gather = 1, step = 1, dilation = 1, padding = 0, taps = 1;
 
-struct WeightSums {
-  int64_t segments = 1, tiles = 0;
-  int64_t tile_floats = 0;  // of the largest one
+  // Where an element lies in the input.
+  int64_t source(int64_t element) const { return element * gather - padding; }
+  // Elements from the first to the last that `outputs` consecutive positions meet.
+  int64_t span(int64_t outputs) const { return (outputs - 1) * step + (taps - 1) * dilation + 1; }
+  // Those of begin..begin + count that lie inside of an input of this size.
+  std::array<int64_t, 2> inside(int64_t size, int64_t begin, int64_t count) const;
+};
+
+// The sizes of the tiles of one kind of products.
+struct TileSizes {
+  int64_t unit = 1;  // columns are padded to a multiple of this
+  int64_t max_vectors = 1;
+  int64_t block_rows = 1, block_columns = 1;
+};
+
+struct WeightLayout;
+
+// A block of rows and one of columns; their sums are [step][row][column].
+struct WeightBlock {
+  const WeightLayout& layout;
+  const Block& rows;
+  const Block& columns;
+
+  const Block& grad() const;
+  const Block& input() const;
+  int64_t floats() const;
+};
+
+struct WeightLayout {
+  ConvShape shape;
+  WeightAxis h, w;
+  bool rows_are_grad = true;
+  int64_t merged = 1;  // taps of one kernel row that are rows of one tile
+  std::vector<Block> grad, input;
+  bool input_inside = true;  // the next block has other channels of the input
+
+  WeightLayout(const ConvShape& s, const TileSizes& sizes);
+
+  int64_t steps() const { return shape.kernel[0] * shape.kernel[1] / merged; }
+  int64_t blocks() const { return static_cast<int64_t>(grad.size() * input.size()); }
+  WeightBlock block(int64_t i) const;
 };
 
 struct WeightOutput {
   float* d_weight = nullptr;
   const std::array<int64_t, 4>& strides;
   float scale = 0.0f;
+  void (*scatter)(const ScatterTile&, float*) = nullptr;
 };
 
-// The sums of one tile, [tap / merged][row][column].
-struct WeightBlock {
-  const ConvShape& shape;
-  bool rows_are_grad = true;
-  int64_t merged = 1;  // taps of one kernel row that are rows of the tile
-  const Block& rows;
-  const Block& columns;
+// The sums of the chunks begin..end of the positions.
+using SumChunks =
+    std::function<void(const WeightBlock& block, int64_t begin, int64_t end, float* sums)>;
 
-  int64_t floats() const {
-    return shape.kernel[0] * shape.kernel[1] / merged * rows.count * columns.width;
-  }
-};
-
-// Scales the sums of a tile and writes them where the weight's strides say.
-void write_weight_block(const WeightBlock& block, const float* acc, const WeightOutput& out,
-                        void (*scatter)(const ScatterTile&, float*));
-
-// Calls run(segment, tile, acc) for the sums of every segment of every tile, adds a tile's segments
-// in their order, and calls finish(tile, acc). floats(tile): the sums in use.
-template <typename Run, typename Floats, typename Finish>
-void sum_segments(const WeightSums& s, const ParallelFor& parallel_for, const Run& run,
-                  const Floats& floats, const Finish& finish) {
-  const auto sums = [&](int64_t tiles) {
-    return reinterpret_cast<float*>(
-        scratch(Scratch::partial_sums, static_cast<size_t>(tiles * s.tile_floats) * sizeof(float)));
-  };
-  if (s.segments == 1) {
-    parallel_for(s.tiles, [&](int64_t begin, int64_t end) {
-      float* acc = sums(1);
-      for (int64_t i = begin; i < end; ++i) {
-        run(0, i, acc);
-        finish(i, acc);
-      }
-    });
-    return;
-  }
-  float* all = sums(s.segments * s.tiles);
-  parallel_for(s.segments * s.tiles, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) run(i / s.tiles, i % s.tiles, all + i * s.tile_floats);
-  });
-  parallel_for(s.tiles, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      float* acc = all + i * s.tile_floats;
-      const int64_t count = floats(i);
-      for (int64_t segment = 1; segment < s.segments; ++segment) {
-        const float* other = acc + segment * s.tiles * s.tile_floats;
-#pragma omp simd
-        for (int64_t j = 0; j < count; ++j) acc[j] += other[j];
-      }
-      finish(i, acc);
-    }
-  });
-}
+// Calls `sum` for segments of the chunks of every block, adds a block's segments in their order,
+// scales the result and writes it where the weight's strides say. The segments depend on the shape
+// alone.
+void sum_segments(const WeightLayout& layout, int64_t chunks, const SumChunks& sum,
+                  const WeightOutput& out, const ParallelFor& parallel_for);
 
 }  // namespace qat::kernels

@@ -9,21 +9,6 @@
 namespace qat::kernels::depthwise {
 namespace {
 
-std::vector<ImageKernel> find_kernels() {
-  std::vector<ImageKernel> found;
-#if defined(__x86_64__)
-  if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-      __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq")) {
-    found.push_back({"avx512", &avx512::depthwise_image});
-  }
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-    found.push_back({"avx2", &avx2::depthwise_image});
-  }
-#endif
-  found.push_back({"generic", &generic::depthwise_image});
-  return found;
-}
-
 // [block][tap][kBlock] of weight code times scale.
 std::vector<float> dequantize_weight(const Shape& s, const Operands& x, int64_t blocks) {
   const int64_t taps = s.kernel[0] * s.kernel[1];
@@ -59,11 +44,6 @@ void reduce(const Shape& s, const Operands& x, const float* sums, int64_t block,
 
 }  // namespace
 
-const std::vector<ImageKernel>& available_kernels() {
-  static const std::vector<ImageKernel> found = find_kernels();
-  return found;
-}
-
 bool is_supported(const Shape& s) {
   const int64_t kernel = s.kernel[0], stride = s.stride[0];
   bool supported = s.batch > 0 && s.channels > 0 && (kernel == 3 || kernel == 5) &&
@@ -78,16 +58,15 @@ bool is_supported(const Shape& s) {
 
 void backward(const Shape& s, const Operands& x, float* d_input, float* d_weight,
               const ParallelFor& parallel_for) {
-  backward(available_kernels().front(), s, x, d_input, d_weight, parallel_for);
+  backward(kernels(), s, x, d_input, d_weight, parallel_for);
 }
 
-void backward(const ImageKernel& kernel, const Shape& s, const Operands& x, float* d_input,
+void backward(const KernelTable& table, const Shape& s, const Operands& x, float* d_input,
               float* d_weight, const ParallelFor& parallel_for) {
   const int64_t blocks = (s.channels + kBlock - 1) / kBlock, taps = s.kernel[0] * s.kernel[1];
   const auto weight = dequantize_weight(s, x, blocks);
   std::vector<float> sums(static_cast<size_t>(s.batch * blocks * taps * kBlock), 0.0f);
-  // Flipping the top bit turns int8 into uint8 and adds 128 to code and zero point.
-  const int32_t shift = x.codes_are_signed ? 128 : 0;
+  const ByteCodes codes = as_unsigned(x.codes, x.zero_point, x.codes_are_signed);
   parallel_for(s.batch * blocks, [&](int64_t begin, int64_t end) {
     std::vector<float> grad_ring(static_cast<size_t>((kRingRows + 1) * grad_columns(s) * kBlock),
                                  0.0f);
@@ -97,16 +76,16 @@ void backward(const ImageKernel& kernel, const Shape& s, const Operands& x, floa
       Image image;
       image.shape = &s;
       image.grad = x.grad + n * s.out_size[0] * s.out_size[1] * s.channels + first;
-      image.codes = x.codes + n * s.in_size[0] * s.in_size[1] * s.channels + first;
-      image.flip = static_cast<uint8_t>(shift);
-      image.zero_point = x.zero_point + shift;
+      image.codes = codes.data + n * s.in_size[0] * s.in_size[1] * s.channels + first;
+      image.flip = codes.flip;
+      image.zero_point = codes.zero_point;
       image.count = std::min(kBlock, s.channels - first);
       image.weight = weight.data() + i % blocks * taps * kBlock;
       image.d_input = d_input + n * s.in_size[0] * s.in_size[1] * s.channels + first;
       image.sums = sums.data() + i * taps * kBlock;
       image.grad_ring = grad_ring.data();
       image.input_ring = input_ring.data();
-      kernel.run(image);
+      table.depthwise_image(image);
     }
   });
   parallel_for(blocks, [&](int64_t begin, int64_t end) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <type_traits>
 
+#include "kernels/cpu/capability.h"
 #include "kernels/cpu/vector.h"
 
 namespace qat::kernels::QAT_CPU_CAPABILITY {

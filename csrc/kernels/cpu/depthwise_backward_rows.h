@@ -1,9 +1,8 @@
 #pragma once
 // What each instruction set defines for depthwise_backward.h.
 
-#include <vector>
-
 #include "kernels/cpu/depthwise_backward.h"
+#include "kernels/cpu/kernels.h"
 
 namespace qat::kernels::depthwise {
 
@@ -38,25 +37,8 @@ inline int64_t input_columns(const Shape& s) {
   return used < all ? all : used;
 }
 
-struct ImageKernel {
-  const char* name;
-  void (*run)(const Image&);  // both gradients of one image
-};
-
-// Those that this machine can run, best first.
-const std::vector<ImageKernel>& available_kernels();
-
-void backward(const ImageKernel& kernel, const Shape& shape, const Operands& operands,
+// With the instruction set of one table.
+void backward(const KernelTable& table, const Shape& shape, const Operands& operands,
               float* d_input, float* d_weight, const ParallelFor& parallel_for);
 
 }  // namespace qat::kernels::depthwise
-
-namespace qat::kernels::generic {
-void depthwise_image(const depthwise::Image&);
-}
-namespace qat::kernels::avx2 {
-void depthwise_image(const depthwise::Image&);
-}
-namespace qat::kernels::avx512 {
-void depthwise_image(const depthwise::Image&);
-}

@@ -15,6 +15,9 @@
 
 namespace qat::kernels {
 
+namespace depthwise {
+struct Image;
+}
 namespace f32 {
 struct Kernels;
 }
@@ -140,7 +143,8 @@ struct KernelTable {
   // d_residual null: not wanted.
   void (*chain_backward_apply)(const ChainBackward&, int64_t begin, int64_t end, float* d_value,
                                float* d_residual);
-  const f32::Kernels* conv_backward_f32;  // conv_backward_f32_kernels.h
+  const f32::Kernels* conv_backward_f32;             // conv_backward_f32_kernels.h
+  void (*depthwise_image)(const depthwise::Image&);  // depthwise_backward_rows.h
 };
 
 // The table of the best instruction set of this machine, or the one that the environment variable

@@ -26,6 +26,7 @@ const KernelTable table = {
     .chain_backward_sums = chain_backward_sums,
     .chain_backward_apply = chain_backward_apply,
     .conv_backward_f32 = &conv_backward_f32,
+    .depthwise_image = depthwise_image,
 };
 
 }  // namespace qat::kernels::QAT_CPU_CAPABILITY

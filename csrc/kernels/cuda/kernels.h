@@ -224,9 +224,10 @@ void linear_int(const CodeMatrix&, const int8_t* weight, int64_t rows, int64_t f
 // transposed; out: [batch, out..., filters]. Absent spatial axes have the size 1 and stand in
 // front.
 struct ConvShape {
-  int64_t batch, channels, filters, groups;
-  int64_t in[3], out[3], kernel[3], stride[3], padding[3], dilation[3];
-  bool transposed;
+  int64_t batch = 0, channels = 0, filters = 0, groups = 1;
+  int64_t in[3] = {1, 1, 1}, out[3] = {1, 1, 1}, kernel[3] = {1, 1, 1}, stride[3] = {1, 1, 1};
+  int64_t padding[3] = {0, 0, 0}, dilation[3] = {1, 1, 1};
+  bool transposed = false;
 };
 void conv_int(const CodeMatrix&, const int8_t* weight, const ConvShape&, float* out, cudaStream_t);
 

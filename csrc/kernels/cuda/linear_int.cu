@@ -6,17 +6,7 @@ namespace qat::kernels::cuda {
 
 void linear_int(const CodeMatrix& matrix, const int8_t* weight, int64_t rows, int64_t filters,
                 int64_t depth, float* out, cudaStream_t stream) {
-  const ConvShape shape{.batch = rows,
-                        .channels = depth,
-                        .filters = filters,
-                        .groups = 1,
-                        .in = {1, 1, 1},
-                        .out = {1, 1, 1},
-                        .kernel = {1, 1, 1},
-                        .stride = {1, 1, 1},
-                        .padding = {0, 0, 0},
-                        .dilation = {1, 1, 1},
-                        .transposed = false};
+  const ConvShape shape{.batch = rows, .channels = depth, .filters = filters};
   window_products("linear_int", matrix, weight, shape, out, stream);
 }
 

@@ -2,6 +2,7 @@
 
 #include "kernels/cuda/kernels.h"
 #include "kernels/cuda/packs.cuh"
+#include "numerics/code_table.h"
 
 namespace qat::kernels::cuda {
 namespace {
@@ -9,18 +10,14 @@ namespace {
 constexpr int kBytes = 256;
 static_assert(kBytes == kThreads, "each thread of a block fills one entry");
 
-// One entry for each bit pattern of a code byte. Bytes that are no code of the format take the
-// entry of the nearest one, so that no read leaves the table.
+// One entry for each bit pattern of a code byte.
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
     look_up(LookupTable table, const uint8_t* codes, int64_t n, T* out, bool aligned) {
   __shared__ T wide[kBytes];
-  const auto byte = static_cast<int>(threadIdx.x);
-  const int64_t code = table.is_signed ? static_cast<int8_t>(byte) : byte;
-  int64_t entry = code - table.quant_min;
-  entry = entry < 0 ? 0 : entry;
-  entry = entry < table.entries ? entry : table.entries - 1;
-  wide[byte] = static_cast<const T*>(table.values)[entry];
+  const auto byte = static_cast<uint8_t>(threadIdx.x);
+  wide[byte] = static_cast<const T*>(
+      table.values)[numerics::entry_of_byte(byte, table.is_signed, table.quant_min, table.entries)];
   __syncthreads();
   constexpr int kPack = kCodes / static_cast<int>(sizeof(T));
   for_each_pack<kPack>(n, aligned, [&]<int count>(int64_t i) {

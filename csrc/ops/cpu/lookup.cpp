@@ -2,9 +2,6 @@
 #include <ATen/ops/empty_like.h>
 #include <torch/library.h>
 
-#include <algorithm>
-#include <array>
-
 #include "kernels/cpu/byte_table.h"
 #include "ops/check_quantize.h"
 #include "ops/cpu/elementwise.h"
@@ -12,30 +9,18 @@
 namespace qat::ops {
 namespace {
 
-// One entry for each bit pattern of a code byte. Bytes that are no code of the format take the
-// entry of the nearest one, so that no read leaves the table.
-template <typename T>
-std::array<T, 256> widen(const at::Tensor& table, bool is_signed, int64_t quant_min) {
-  const T* entries = static_cast<const T*>(table.const_data_ptr());
-  std::array<T, 256> wide;
-  for (int byte = 0; byte < 256; ++byte) {
-    const int64_t code = is_signed ? static_cast<int8_t>(byte) : byte;
-    wide[static_cast<size_t>(byte)] =
-        entries[std::clamp<int64_t>(code - quant_min, 0, table.numel() - 1)];
-  }
-  return wide;
-}
-
 template <typename T>
 void look_up(const at::Tensor& codes, const at::Tensor& table, int64_t quant_min, at::Tensor& out) {
-  const auto wide = widen<T>(table, codes.scalar_type() == at::kChar, quant_min);
+  const auto by_byte =
+      kernels::indexed_by_byte(static_cast<const T*>(table.const_data_ptr()), table.numel(),
+                               codes.scalar_type() == at::kChar, quant_min);
   const auto* from = static_cast<const uint8_t*>(codes.const_data_ptr());
   T* to = static_cast<T*>(out.mutable_data_ptr());
   at::parallel_for(0, codes.numel(), kGrain, [&](int64_t begin, int64_t end) {
     if constexpr (sizeof(T) == 1) {
-      kernels::map_bytes(from + begin, to + begin, end - begin, wide);
+      kernels::map_bytes(from + begin, to + begin, end - begin, by_byte);
     } else {
-      kernels::map_each(from + begin, to + begin, end - begin, wide);
+      kernels::map_each(from + begin, to + begin, end - begin, by_byte);
     }
   });
 }

@@ -22,12 +22,6 @@ ConvShape shape_of(const ConvArguments& conv, const at::Tensor& codes, const at:
                   .channels = codes.size(1),
                   .filters = out.size(1),
                   .groups = conv.groups,
-                  .in = {1, 1, 1},
-                  .out = {1, 1, 1},
-                  .kernel = {1, 1, 1},
-                  .stride = {1, 1, 1},
-                  .padding = {0, 0, 0},
-                  .dilation = {1, 1, 1},
                   .transposed = conv.transposed};
   const int64_t absent = 3 - conv.spatial();
   for (int64_t i = 0; i < conv.spatial(); ++i) {

@@ -4,10 +4,15 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <random>
+#include <set>
 
+#include "error.h"
 #include "kernels/cpu/depthwise_backward_rows.h"
+#include "kernels/cpu/tables.h"
 
 namespace qat::kernels::depthwise {
 namespace {
@@ -135,12 +140,12 @@ TEST_P(Depthwise, MatchesFloat64WithTheSameBitsEverywhere) {
     expect_near(first.input, value.input, magnitude.input, p.s.kernel[0] * p.s.kernel[1], "input");
     expect_near(first.weight, value.weight, magnitude.weight,
                 p.s.batch * p.s.out_size[0] * p.s.out_size[1], "weight");
-    for (const ImageKernel& kernel : available_kernels()) {
+    for (const KernelTable* table : available_tables()) {
       for (const int64_t parts : {1, 2, 5}) {
         Gradients<float> other(p);
-        backward(kernel, p.s, p.x, other.input.data(), other.weight.data(), in_parts(parts));
-        EXPECT_TRUE(same_bits(first.input, other.input)) << kernel.name << parts;
-        EXPECT_TRUE(same_bits(first.weight, other.weight)) << kernel.name << parts;
+        backward(*table, p.s, p.x, other.input.data(), other.weight.data(), in_parts(parts));
+        EXPECT_TRUE(same_bits(first.input, other.input)) << table->name << parts;
+        EXPECT_TRUE(same_bits(first.weight, other.weight)) << table->name << parts;
       }
     }
   }
@@ -171,6 +176,31 @@ TEST(DepthwiseLimits, SupportsWhatItHasLoopsFor) {
   EXPECT_FALSE(is_supported(Case{"", 1, 8, {9, 9}, 3, 3, {1, 1}}.shape()));
   EXPECT_FALSE(is_supported(Case{"", 1, 8, {9, 9}, 3, 1, {3, 3}}.shape()));
   EXPECT_FALSE(is_supported(Case{"", 0, 8, {9, 9}, 3, 1, {1, 1}}.shape()));
+}
+
+// The variable is read once per process, and the instruction sets differ in nothing but time.
+TEST(DepthwiseCapability, FollowsTheVariableByCodeOfItsOwn) {
+  std::set<void (*)(const Image&)> found;
+  for (const KernelTable* table : available_tables()) {
+    const std::string name = table->name;
+    if (name == "neon") continue;  // the code of `generic`
+    EXPECT_TRUE(found.insert(table->depthwise_image).second) << name;
+  }
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  const auto run_under = [](const char* capability) {
+    setenv("QAT_CPU_CAPABILITY", capability, 1);
+    const Problem p(kCases[0].shape(), false, false);
+    Gradients<float> result(p);
+    try {
+      backward(p.s, p.x, result.input.data(), result.weight.data(), in_parts(1));
+    } catch (const Error& error) {
+      std::fputs(error.what(), stderr);
+      std::exit(1);
+    }
+    std::exit(0);
+  };
+  EXPECT_EXIT(run_under("generic"), ::testing::ExitedWithCode(0), "");
+  EXPECT_EXIT(run_under("sse9"), ::testing::ExitedWithCode(1), "QAT_CPU_CAPABILITY: expected");
 }
 
 }  // namespace
