@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "kernels/cpu/conv_backward_s16_kernels.h"
+#include "kernels/cpu/kernels.h"
 #include "numerics/float_order.h"
 
 namespace qat::kernels::s16 {
@@ -31,11 +32,24 @@ std::vector<const Kernels*> find_kernels() {
   return found;
 }
 
+const Kernels& chosen() {
+  static const Kernels& best = kernels_for(kernels().name);
+  return best;
+}
+
 }  // namespace
 
 const std::vector<const Kernels*>& available_kernels() {
   static const std::vector<const Kernels*> found = find_kernels();
   return found;
+}
+
+const Kernels& kernels_for(std::string_view capability) {
+#if defined(__x86_64__)
+  if (capability == "avx512") return *available_kernels().front();
+  if (capability == "avx2") return avx2_kernels();
+#endif
+  return portable_kernels();
 }
 
 bool is_supported(const ConvShape& s) {
@@ -93,16 +107,16 @@ Rounding rounding_for(float largest) {
 void conv_backward_data(const ConvShape& shape, const float* grad, const int8_t* weight,
                         const std::array<int64_t, 4>& weight_strides, const float* weight_scale,
                         float* d_input, const ParallelFor& parallel_for) {
-  conv_backward_data(*available_kernels().front(), shape, grad, weight, weight_strides,
-                     weight_scale, d_input, parallel_for);
+  conv_backward_data(chosen(), shape, grad, weight, weight_strides, weight_scale, d_input,
+                     parallel_for);
 }
 
 void conv_backward_weight(const ConvShape& shape, const float* grad, const uint8_t* codes,
                           int32_t zero_point, float input_scale, float* d_weight,
                           const std::array<int64_t, 4>& weight_strides,
                           const ParallelFor& parallel_for, bool codes_are_signed) {
-  conv_backward_weight(*available_kernels().front(), shape, grad, codes, zero_point, input_scale,
-                       d_weight, weight_strides, parallel_for, codes_are_signed);
+  conv_backward_weight(chosen(), shape, grad, codes, zero_point, input_scale, d_weight,
+                       weight_strides, parallel_for, codes_are_signed);
 }
 
 }  // namespace qat::kernels::s16

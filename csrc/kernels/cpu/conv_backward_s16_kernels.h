@@ -5,6 +5,7 @@
 // broadcast to all lanes, by vectors of words, and adds the sums of the pairs to floats.
 
 #include <cstdint>
+#include <string_view>
 #include <vector>
 
 #include "kernels/cpu/conv_backward_s16.h"
@@ -104,6 +105,8 @@ const Kernels& avx512_vnni_kernels();
 
 // Every table that this machine can run, best first.
 const std::vector<const Kernels*>& available_kernels();
+// The best one within what QAT_CPU_CAPABILITY may name, which this machine has.
+const Kernels& kernels_for(std::string_view capability);
 
 void conv_backward_data(const Kernels& kernels, const ConvShape& shape, const float* grad,
                         const int8_t* weight, const std::array<int64_t, 4>& weight_strides,

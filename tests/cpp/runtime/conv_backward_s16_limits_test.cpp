@@ -1,6 +1,7 @@
 // The 16-bit gradients at the ends of their ranges.
 
 #include <limits>
+#include <string_view>
 
 #include "kernels/cpu/conv_backward_s16_kernels.h"
 #include "runtime/conv_backward_problem.h"
@@ -117,6 +118,18 @@ TEST(S16Limits, PrefersFloat32WhereGradientsAreHardlyReused) {
   const Case narrow{"", 16, 16, 16, {28, 28}, {3, 3}, {1, 1}, {1, 1}, {1, 1}};
   EXPECT_FALSE(weight_prefers_float32(narrow.shape()));
   EXPECT_FALSE(data_prefers_float32(narrow.shape()));
+}
+
+TEST(ConvBackwardS16, FollowsTheCapability) {
+  EXPECT_STREQ(kernels_for("generic").name, "portable");
+#if defined(__x86_64__)
+  if (u8s8::is_supported(u8s8::InstructionSet::avx2)) {
+    EXPECT_STREQ(kernels_for("avx2").name, "avx2");
+  }
+  if (available_kernels().front()->name == std::string_view("avx512_vnni")) {
+    EXPECT_STREQ(kernels_for("avx512").name, "avx512_vnni");
+  }
+#endif
 }
 
 }  // namespace
