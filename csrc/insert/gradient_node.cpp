@@ -52,9 +52,10 @@ void SavedTensors::keep(at::Tensor& tensor, size_t place) {
   tensor = at::Tensor();
 }
 
+// Nothing saved is nothing released: a second backward may pass.
 void SavedTensors::release() {
+  released_ = released_ || !tensors_.empty();
   tensors_.clear();
-  released_ = true;
 }
 
 void SavedTensors::check_available() const {

@@ -98,27 +98,27 @@ void require_first_order();
 // Where torch counts nodes intrusively (after 2.11), weak references keep an object whose last
 // owner is gone, and it has to let go of what it holds.
 template <typename Base>
-struct EmptiedNode : Base {
+struct ReleasingNode : Base {
   using Base::Base;
-  virtual void empty() = 0;
+  virtual void release_saved() = 0;
 };
 
 template <typename Base>
 requires requires(Base& base) { base.release_resources(); }
-struct EmptiedNode<Base> : Base {
+struct ReleasingNode<Base> : Base {
   using Base::Base;
-  virtual void empty() = 0;
+  virtual void release_saved() = 0;
   void release_resources() override {
     Base::release_resources();
-    empty();
+    release_saved();
   }
 };
 
 template <typename Derivative>
-class GradientNode final : public EmptiedNode<torch::autograd::Node> {
+class GradientNode final : public ReleasingNode<torch::autograd::Node> {
  public:
   GradientNode(Derivative derivative, torch::autograd::edge_list edges)
-      : EmptiedNode<torch::autograd::Node>(std::move(edges)), derivative_(std::move(derivative)) {
+      : ReleasingNode<torch::autograd::Node>(std::move(edges)), derivative_(std::move(derivative)) {
     saved_.take(derivative_);
   }
   std::string name() const override { return Derivative::kName; }
@@ -126,7 +126,7 @@ class GradientNode final : public EmptiedNode<torch::autograd::Node> {
     const std::lock_guard lock(mutex_);
     saved_.release();
   }
-  void empty() override { saved_.release(); }
+  void release_saved() override { saved_.release(); }
   void compiled_args(torch::dynamo::autograd::CompiledNodeArgs&) const override {
     refuse_compilation();
   }
@@ -146,13 +146,13 @@ class GradientNode final : public EmptiedNode<torch::autograd::Node> {
   SavedTensors saved_;
 };
 
-template <typename Node, typename... Args>
+template <typename N, typename... Args>
 auto make_node(Args&&... args) {
-  if constexpr (std::is_base_of_v<c10::intrusive_ptr_target, Node>) {
-    return c10::make_intrusive<Node>(std::forward<Args>(args)...);
+  if constexpr (std::is_base_of_v<c10::intrusive_ptr_target, N>) {
+    return c10::make_intrusive<N>(std::forward<Args>(args)...);
   } else {
-    const auto destroy = [](Node* node) { deleteNode(node); };  // torch's, not recursive
-    return std::shared_ptr<Node>(new Node(std::forward<Args>(args)...), destroy);
+    const auto destroy = [](N* node) { deleteNode(node); };  // torch's, not recursive
+    return std::shared_ptr<N>(new N(std::forward<Args>(args)...), destroy);
   }
 }
 

@@ -27,6 +27,12 @@ class KeptChain {
     if (residual_codes_) visit_tensors(*residual_codes_, f);
     if (residual_source_) visit_tensors(*residual_source_, f);
   }
+  // Those that share memory with what the model holds, or are of the size of an activation.
+  template <typename F>
+  void tensors_in_use(F&& f) {
+    f(chain_.acc), f(chain_.bias), f(chain_.slope), f(chain_.residual);
+    if (residual_codes_) f(residual_codes_->codes);
+  }
   // The chain again, but for what only its forward needed.
   Chain rebuild() const;
 

@@ -91,28 +91,18 @@ struct ChainDerivative {
 };
 
 // Of a chain that goes on, and whose end reaches past this node: in most models it lives until the
-// next operator. Only what the model might write into is watched.
+// next operator. The vectors that the engine made are kept as they are, which is cheaper.
 struct PendingDerivative {
   static constexpr const char* kName = "qat_ext::PendingBackward";
-  Chain chain;
+  KeptChain chain;
   template <typename F>
   void tensors(F&& f) {
-    f(chain.acc), f(chain.slope);
-    if (payload_of(chain.residual) == nullptr) f(chain.residual);
+    chain.tensors_in_use(f);
   }
   variable_list operator()(const variable_list& grads, const Wanted& wanted) const {
-    return differentiate(chain, grads[0], {}, {}, wanted);
+    return differentiate(chain.rebuild(), grads[0], {}, {}, wanted);
   }
 };
-
-PendingDerivative pending_derivative(const Chain& chain) {
-  PendingDerivative pending{chain};
-  pending.chain.source = at::Tensor();
-  pending.chain.layer.reset();
-  pending.chain.residual_chain.reset();
-  pending.chain.compact.reset();
-  return pending;
-}
 
 bool is_sum(const Chain& chain) {
   return !chain.batch_norm && !chain.slope.defined() &&
@@ -120,7 +110,7 @@ bool is_sum(const Chain& chain) {
 }
 
 // The chain as it is kept for backward. What its neighbours may still read stays as it is.
-KeptChain kept(const Chain& chain) {
+KeptChain compact_kept(const Chain& chain) {
   const bool nothing_to_gain =
       chain.save == SavedValue::float32 || !chain.multiplier.defined() || chain.acc.numel() == 0;
   return KeptChain(nothing_to_gain ? chain : compact_chain(chain));
@@ -171,7 +161,7 @@ at::Tensor make_pending(Chain chain, const Nominal& nominal) {
   const bool recorded = wants_gradient(operands);
   const at::NoGradGuard no_grad;
   const at::Tensor result = make_like(std::move(payload), nominal, device);
-  return recorded ? attached(result, pending_derivative(held), operands) : result;
+  return recorded ? attached(result, PendingDerivative{KeptChain(held)}, operands) : result;
 }
 
 at::Tensor make_real(Chain chain, const Nominal& nominal) {
@@ -180,7 +170,7 @@ at::Tensor make_real(Chain chain, const Nominal& nominal) {
   const bool recorded = wants_gradient(operands);
   const at::NoGradGuard no_grad;
   if (recorded && !is_sum(chain)) {
-    ChainDerivative derivative{kept(chain), {}, {}};
+    ChainDerivative derivative{compact_kept(chain), {}, {}};
     return attached(to_nominal(call::bn_act(chain), nominal), std::move(derivative), operands);
   }
   const at::Tensor result = to_nominal(call::bn_act(chain), nominal);
@@ -194,7 +184,8 @@ at::Tensor make_codes(Chain chain, const Nominal& nominal, const QuantizeTo& to)
   const at::NoGradGuard no_grad;
   if (!recorded) return codes_result(chain_codes(chain, to), to.target, nominal);
   if (bent_by_quantizer_alone(chain, to)) return masked_result(chain, nominal, to, operands);
-  ChainDerivative derivative{kept(chain), with_codes(to.target, {}), quantizer_backward_of(to)};
+  ChainDerivative derivative{compact_kept(chain), with_codes(to.target, {}),
+                             quantizer_backward_of(to)};
   return attached(codes_result(chain_codes(chain, to), to.target, nominal), std::move(derivative),
                   operands);
 }

@@ -140,8 +140,8 @@ struct LinearDerivative : LayerKept {
   }
 };
 
-LayerKept kept(const at::Tensor& input, const QuantizedWeight& weight,
-               const NumericsRecipe& numerics) {
+LayerKept kept_layer(const at::Tensor& input, const QuantizedWeight& weight,
+                     const NumericsRecipe& numerics) {
   return {*payload_of(input)->codes, weight, numerics.backward};
 }
 
@@ -158,7 +158,7 @@ at::Tensor conv_int(const at::Tensor& input, const at::Tensor& weight, const Qua
   const at::NoGradGuard no_grad;
   const at::Tensor result = conv_forward(input, codes, bias, geometry, numerics, channels_last);
   if (!recorded) return result;
-  return attached(result, ConvDerivative{kept(input, codes, numerics), geometry},
+  return attached(result, ConvDerivative{kept_layer(input, codes, numerics), geometry},
                   {&input, &weight, &bias});
 }
 
@@ -169,7 +169,8 @@ at::Tensor linear_int(const at::Tensor& input, const at::Tensor& weight,
   const at::NoGradGuard no_grad;
   const at::Tensor result = linear_forward(input, codes, bias, numerics);
   if (!recorded) return result;
-  return attached(result, LinearDerivative{kept(input, codes, numerics)}, {&input, &weight, &bias});
+  return attached(result, LinearDerivative{kept_layer(input, codes, numerics)},
+                  {&input, &weight, &bias});
 }
 
 }  // namespace qat::insert

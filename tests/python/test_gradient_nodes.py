@@ -114,7 +114,7 @@ class Packed:
 
 
 def forward_that_packs(qmodel):
-    """(result, how many of the tensors that its nodes keep are alive)."""
+    """(result, a count of the tensors kept by its nodes that are alive)."""
     kept = []
 
     def pack(tensor):
@@ -142,6 +142,111 @@ def test_what_nodes_keep_is_released_with_the_result_where_there_is_no_backward(
     assert alive() > 10
     del y
     assert alive() == 0
+
+
+class Residual(nn.Module):
+    """`y` is a pending sum of a layer and of codes that `write` changes later; with a hook on it,
+    backward goes through its own node."""
+
+    def __init__(self, write, hooked):
+        super().__init__()
+        torch.manual_seed(6)
+        self.before = nn.Conv2d(3, 8, 3, padding=1)
+        self.layer = nn.Conv2d(8, 8, 3, padding=1)
+        self.after = nn.Conv2d(8, 4, 1)
+        self.write, self.hooked, self.active = write, hooked, False
+
+    def forward(self, x):
+        r = nn.functional.hardtanh(self.before(x))
+        y = self.layer(r) + r
+        if self.hooked and self.active:
+            y.register_hook(lambda grad: None)
+        z = torch.relu(y)
+        self.write(r, z)
+        return self.after(z) + self.after(r)
+
+
+def residual_model(write, hooked):
+    model = Residual(write, hooked)
+    qmodel = qat.prepare(model, X)
+    qmodel.train()(X)
+    qmodel.eval()
+    model.active = True
+    return qmodel
+
+
+WRITES = {
+    "add": lambda r, z: r.add_(1.0),
+    "mul": lambda r, z: r.mul_(0.5),
+    "of what came from it": lambda r, z: r.add_(z),
+}
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_a_residual_written_later_counts_as_it_was(write):
+    found = []
+    for hooked in (False, True):
+        qmodel = residual_model(write, hooked)
+        qmodel(X).square().sum().backward()
+        found.append([parameter.grad for parameter in qmodel.parameters()])
+    for plain, through_node in zip(*found, strict=True):
+        assert torch.equal(plain, through_node)
+
+
+@pytest.mark.parametrize("write", WRITES.values(), ids=WRITES)
+def test_a_residual_written_later_is_released(write):
+    y, alive = forward_that_packs(residual_model(write, hooked=True))
+    assert alive() > 10
+    del y
+    assert alive() == 0
+
+
+class Hooked(nn.Module):
+    """A hook on an activation without batch norm."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv2d(3, 8, 3)
+        self.other = nn.Conv2d(3, 8, 3)
+        self.last = nn.Conv2d(8, 4, 1)
+
+    def forward(self, x):
+        y = torch.relu(self.layer(x))
+        if y.requires_grad:
+            y.register_hook(lambda grad: None)
+        return self.last(torch.relu(y + self.other(x)))
+
+
+def test_a_bias_written_before_backward_is_noticed():
+    model = Hooked()
+    qmodel = qat.prepare(model, X)
+    qmodel.train()(X)
+    y = qmodel(X)
+    with torch.no_grad():
+        model.layer.bias.add_(64.0)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        y.sum().backward()
+
+
+class Mean(nn.Module):
+    """The result's node keeps nothing."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Conv2d(3, 8, 3)
+
+    def forward(self, x):
+        self.activation = torch.relu(self.layer(x))
+        return self.activation.mean((2, 3))
+
+
+def test_a_node_that_keeps_nothing_takes_a_second_backward():
+    model = Mean()
+    qmodel = qat.prepare(model, X)
+    y = qmodel.train()(X)
+    (first,) = torch.autograd.grad(y.sum(), [model.activation])
+    (second,) = torch.autograd.grad(y.sum(), [model.activation])
+    assert torch.equal(first, second)
 
 
 def test_compiled_autograd_is_refused_by_name():

@@ -75,6 +75,8 @@ bool takes_depthwise(const ConvBackwardArguments& conv) {
 }
 
 // One pass makes both gradients, so that the bits of one do not depend on who wants the other.
+// Where one is wanted alone, oneDNN's pass for it may take less (0.5 for 1.3 ms: weight, 960
+// channels, 7x7).
 void depthwise_gradients(const ConvBackwardArguments& conv, at::Tensor& d_input,
                          at::Tensor& d_weight) {
   ConvBackwardArguments unwanted = conv;
