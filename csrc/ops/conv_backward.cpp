@@ -78,14 +78,14 @@ at::Tensor scaled_channels(const ConvBackwardArguments& conv, const at::Tensor& 
   if (!conv.transposed) {
     std::vector<int64_t> shape(split.size(), 1);
     shape[0] = scale.numel();
-    return weight * scale.view(shape);
+    return weight.mul_(scale.view(shape));
   }
   split[0] /= conv.groups;
   split.insert(split.begin(), conv.groups);
   std::vector<int64_t> shape(split.size(), 1);
   shape[0] = conv.groups;
   shape[2] = split[2];
-  return (weight.reshape(split) * scale.view(shape)).view(weight.sizes());
+  return weight.reshape(split).mul_(scale.view(shape)).view(weight.sizes());
 }
 
 bool strided_pointwise(const ConvBackwardArguments& conv) {

@@ -42,7 +42,8 @@ std::tuple<at::Tensor, at::Tensor> conv_backward_float32(const ConvBackwardArgum
 std::tuple<at::Tensor, at::Tensor> conv_backward_bfloat16(const ConvBackwardArguments& conv,
                                                           bool input_grad, bool weight_grad);
 
-// `weight`, shaped like the convolution's, times float32[K] along its output channels.
+// Multiplies `weight`, a tensor of the caller's own shaped like the convolution's, by float32[K]
+// along its output channels: in place, since the largest weights come where a step's memory peaks.
 at::Tensor scaled_channels(const ConvBackwardArguments& conv, const at::Tensor& weight,
                            const at::Tensor& scale);
 // oneDNN's weight gradient of a strided 1x1 convolution writes out of bounds for channels-last
