@@ -120,14 +120,14 @@ int train(const std::string& job_path, const std::vector<std::string>& overrides
     throw JobError(job_path + ": error: weights: there is no file " + job.weights +
                    "; give the path of a float model such as a run's float.safetensors");
   }
-  const RunFolder folder = create_run(job);
+  const RunFolder folder = choose_folder(job);
   return conclude(run_job(job, folder));
 }
 
 int resume(const std::string& run) {
   install_stop_handler();
   const RunFolder folder = open_run(run);
-  return conclude(run_job(load_job(folder.job(), {}), folder));
+  return conclude(resume_job(load_job(folder.job(), {}), folder));
 }
 
 int evaluate(const std::string& what, const std::string& job, const AttackChoice& attack) {

@@ -63,6 +63,8 @@ struct Arguments {
 using Command = std::function<int()>;
 
 const CLI::Range kCount(int64_t{1}, int64_t{1'000'000'000});
+// As a job's `threads`. The OpenMP library dies when the system refuses it a thread.
+const CLI::Range kThreads(int64_t{1}, int64_t{1024});
 
 void add_evaluate(CLI::App* command, Arguments& given) {
   command
@@ -147,7 +149,7 @@ void add_commands(CLI::App& app, Arguments& given, Command& chosen) {
   add("bench", "Measure the latency of an int8 model at batch 1 and 64", "MODEL", model,
       [&] { return bin::bench(given.target, given.threads); })
       ->add_option("--threads", given.threads, "threads to use; default: all that torch takes")
-      ->check(kCount)
+      ->check(kThreads)
       ->option_text("N");
 }
 

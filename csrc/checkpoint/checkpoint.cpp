@@ -5,8 +5,8 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
+#include "checkpoint/digest.h"
 #include "checkpoint/safetensors.h"
-#include "checkpoint/sha256.h"
 #include "checkpoint/weights.h"
 #include "error.h"
 #include "graph/json.h"
@@ -24,7 +24,6 @@ using safetensors::Entry;
 using safetensors::File;
 
 constexpr std::array kMetadataKeys = {"format", "graph", "numerics", "provenance", "sha256"};
-constexpr size_t kDigestDigits = 64;
 
 struct Dtype {
   const char* name;
@@ -72,13 +71,6 @@ Entry scales_entry(const std::vector<float>& scales) {
   return {"F32", {static_cast<int64_t>(scales.size())}, std::move(bytes)};
 }
 
-// The digest is taken over the file with zeros in its own place.
-void insert_digest(std::string& bytes) {
-  const std::string key = "\"sha256\":\"";
-  const size_t digits = bytes.find(key + std::string(kDigestDigits, '0')) + key.size();
-  bytes.replace(digits, kDigestDigits, sha256(bytes));
-}
-
 std::string provenance_text(const graph::Provenance& provenance, const std::string& origin) {
   try {
     return nlohmann::json(provenance).dump();
@@ -112,7 +104,7 @@ std::string serialize_as(const graph::Model& model, const std::string& origin) {
                    {"graph", std::move(encoded.json)},
                    {"numerics", std::to_string(kNumericsVersion)},
                    {"provenance", provenance_text(model.provenance, origin)},
-                   {"sha256", std::string(kDigestDigits, '0')}};
+                   {"sha256", blank_digest()}};
   std::string bytes = safetensors::serialize(file);
   insert_digest(bytes);
   return bytes;
@@ -140,31 +132,6 @@ void require_version(const File& file, const char* key, const std::string& expec
   if (found == expected) return;
   throw Error(origin + ": __metadata__: " + key + " must be '" + expected + "', got " +
               graph::in_quotes(found) + "; this version of qat_ext reads no other");
-}
-
-void require_digest(const std::string& bytes, const std::string& expected,
-                    const std::string& origin) {
-  const std::string place = origin + ": __metadata__: sha256: ";
-  if (expected.size() != kDigestDigits ||
-      expected.find_first_not_of("0123456789abcdef") != std::string::npos) {
-    throw Error(place + "64 lower-case hexadecimal digits expected, got " +
-                graph::in_quotes(expected));
-  }
-  // Quotes inside JSON strings are escaped, so that no text in the header can be taken for this.
-  const std::string quoted = "\"" + expected + "\"";
-  const size_t begin = bytes.find(quoted);
-  if (begin == std::string::npos) {
-    throw Error(place + "the digits must stand in the header without escapes");
-  }
-  Sha256 hash;
-  hash.update(std::string_view(bytes).substr(0, begin + 1));
-  hash.update(std::string(kDigestDigits, '0'));
-  hash.update(std::string_view(bytes).substr(begin + 1 + kDigestDigits));
-  const std::string computed = hash.finish();
-  if (computed != expected) {
-    throw Error(place + "the file is damaged: it says " + expected + ", its bytes give " +
-                computed + "; copy or export it again");
-  }
 }
 
 graph::Provenance provenance_from(const std::string& text, const std::string& origin) {
@@ -233,7 +200,7 @@ graph::Model parse(const std::string& bytes, const std::string& origin) {
   File file = safetensors::parse(bytes, origin);
   require_metadata_keys(file, origin);
   require_version(file, "format", format_name(), origin);
-  require_digest(bytes, file.metadata.at("sha256"), origin);
+  require_digest(bytes, file.metadata.at("sha256"), origin, "copy or export it again");
   require_version(file, "numerics", std::to_string(kNumericsVersion), origin);
   graph::Model model;
   model.provenance = provenance_from(file.metadata.at("provenance"), origin);

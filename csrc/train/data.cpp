@@ -2,115 +2,20 @@
 
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/TensorOperators.h>
-#include <ATen/ops/from_blob.h>
 #include <ATen/ops/isfinite.h>
 #include <ATen/ops/randperm.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <string_view>
 
-#include "checkpoint/safetensors.h"
 #include "checkpoint/sha256.h"
 #include "error.h"
-#include "train/data_csv.h"
-#include "train/data_idx.h"
+#include "train/data_sources.h"
+#include "train/fields.h"
 #include "train/sizes_text.h"
 
 namespace qat::train {
 namespace {
-
-at::Tensor copy_of(const void* data, at::IntArrayRef shape, at::ScalarType type) {
-  return at::from_blob(const_cast<void*>(data), shape, at::TensorOptions().dtype(type)).clone();
-}
-
-void check_counts(const std::string& inputs, int64_t rows, const std::string& targets,
-                  int64_t labels) {
-  if (rows == labels) return;
-  throw Error(targets + ": has " + std::to_string(labels) + " labels, but " + inputs + " has " +
-              std::to_string(rows) + " samples");
-}
-
-Split load_idx(const std::string& image_path, const std::string& label_path) {
-  const IdxFile images = read_idx(image_path);
-  const IdxFile labels = read_idx(label_path);
-  if (images.shape.size() < 3) {
-    throw Error(image_path + ": expected images (rank 3 or 4), found rank " +
-                std::to_string(images.shape.size()));
-  }
-  if (labels.shape.size() != 1) {
-    throw Error(label_path + ": expected labels (rank 1), found rank " +
-                std::to_string(labels.shape.size()));
-  }
-  check_counts(image_path, images.shape[0], label_path, labels.shape[0]);
-  auto shape = images.shape;
-  if (shape.size() == 3) shape.insert(shape.begin() + 1, 1);
-  return {copy_of(images.bytes.data(), shape, at::kByte),
-          copy_of(labels.bytes.data(), labels.shape, at::kByte).to(at::kLong)};
-}
-
-Split load_csv(const std::string& path, const CsvSpec& spec) {
-  const CsvTable table = read_csv(path, spec.label, spec.header);
-  return {copy_of(table.features.data(), {table.rows(), table.columns}, at::kFloat),
-          copy_of(table.labels.data(), {table.rows()}, at::kLong)};
-}
-
-Split load_safetensors(const std::string& path) {
-  const auto file = safetensors::parse(safetensors::read_file(path), path);
-  const auto entry = [&](const std::string& name) -> const safetensors::Entry& {
-    const auto found = file.tensors.find(name);
-    if (found != file.tensors.end()) return found->second;
-    throw Error(path + ": has no tensor '" + name + "'; a data file holds 'inputs' and 'targets'");
-  };
-  const auto& inputs = entry("inputs");
-  const auto& targets = entry("targets");
-  if (inputs.dtype != "U8" && inputs.dtype != "F32") {
-    throw Error(path + ": inputs: expected U8 or F32, found " + inputs.dtype);
-  }
-  if (targets.dtype != "I64" || targets.shape.size() != 1) {
-    throw Error(path + ": targets: expected I64 of rank 1, found " + targets.dtype + " of rank " +
-                std::to_string(targets.shape.size()));
-  }
-  if (inputs.shape.size() < 2 || inputs.bytes.empty()) {
-    throw Error(path + ": inputs: expected [N, ...] with rows, found " + sizes_text(inputs.shape));
-  }
-  check_counts(path, inputs.shape[0], path, targets.shape[0]);
-  return {copy_of(inputs.bytes.data(), inputs.shape, inputs.dtype == "U8" ? at::kByte : at::kFloat),
-          copy_of(targets.bytes.data(), targets.shape, at::kLong)};
-}
-
-struct Loaded {
-  Split split;
-  std::string origin, label_origin;  // the files to name in messages
-};
-
-Loaded load_split(const DataSource& source, bool train) {
-  if (const auto* fashion = std::get_if<FashionMnistSpec>(&source)) {
-    const std::string stem = fashion->root + (train ? "/train-" : "/t10k-");
-    std::string images = stem + "images-idx3-ubyte", labels = stem + "labels-idx1-ubyte";
-    for (std::string* path : {&images, &labels}) {
-      if (std::filesystem::exists(*path)) continue;
-      *path += ".gz";
-      if (std::filesystem::exists(*path)) continue;
-      throw Error("data.root: Fashion-MNIST is not there, tried " + *path +
-                  "; install the Debian package dataset-fashion-mnist or set data.root to a folder "
-                  "that has its files");
-    }
-    return {load_idx(images, labels), images, labels};
-  }
-  if (const auto* idx = std::get_if<IdxSpec>(&source)) {
-    const auto& images = train ? idx->train_images : idx->test_images;
-    const auto& labels = train ? idx->train_labels : idx->test_labels;
-    return {load_idx(images, labels), images, labels};
-  }
-  if (const auto* csv = std::get_if<CsvSpec>(&source)) {
-    const auto& path = train ? csv->train : csv->test;
-    return {load_csv(path, *csv), path, path};
-  }
-  const auto& spec = std::get<SafetensorsSpec>(source);
-  const auto& path = train ? spec.train : spec.test;
-  return {load_safetensors(path), path, path};
-}
 
 void check_finite(const Loaded& loaded) {
   const at::Tensor& inputs = loaded.split.inputs;
@@ -118,7 +23,7 @@ void check_finite(const Loaded& loaded) {
   const at::Tensor finite = at::isfinite(inputs).flatten(1).all(1);
   if (finite.all().item<bool>()) return;
   const int64_t row = finite.to(at::kInt).argmin().item<int64_t>();
-  throw Error(loaded.origin + ": row " + std::to_string(row) +
+  throw Error(loaded.origin + ": " + loaded.place_of(row) +
               ": inputs must be finite, found NaN or infinity");
 }
 
@@ -127,10 +32,35 @@ void check_labels(const Loaded& loaded, int64_t classes, bool given) {
   const at::Tensor wrong = targets.lt(0).logical_or(targets.ge(classes));
   if (!wrong.any().item<bool>()) return;
   const int64_t row = wrong.to(at::kInt).argmax().item<int64_t>();
-  throw Error(loaded.label_origin + ": row " + std::to_string(row) + ": label " +
+  throw Error(loaded.label_origin + ": " + loaded.place_of(row) + ": label " +
               std::to_string(targets[row].item<int64_t>()) + " is outside 0 to " +
               std::to_string(classes - 1) +
               (given ? " (data.classes)" : " (the labels of the training data)"));
+}
+
+// The classes are counted by the largest label, which may be no label at all.
+int64_t count_classes(const Loaded& loaded) {
+  const at::Tensor& targets = loaded.split.targets;
+  const int64_t largest = targets.max().item<int64_t>();
+  if (largest < kMostClasses) return largest + 1;
+  throw Error(loaded.label_origin + ": " + loaded.place_of(targets.argmax().item<int64_t>()) +
+              ": label " + std::to_string(largest) + " is outside 0 to " +
+              std::to_string(kMostClasses - 1) +
+              "; is this the column of the labels? Give other labels the numbers from 0 on");
+}
+
+// Columns go by their position, whatever the header rows call them.
+void check_same_samples(const Loaded& train, const Loaded& test) {
+  const auto sizes = train.split.inputs.sizes().slice(1);
+  const auto found = test.split.inputs.sizes().slice(1);
+  if (sizes != found) {
+    throw Error(test.origin + ": samples are " + sizes_text(found) + ", those of " + train.origin +
+                " are " + sizes_text(sizes));
+  }
+  if (train.columns == test.columns) return;
+  throw Error(test.origin + ": the columns besides the label are " + join(test.columns) +
+              ", those of " + train.origin + " are " + join(train.columns) +
+              "; give both files the same columns in the same order");
 }
 
 std::string_view bytes_of(const at::Tensor& tensor) {
@@ -169,10 +99,21 @@ void measure_normalisation(DataSet& data) {
 }
 
 int64_t validation_rows(const DataSpec& spec, int64_t rows) {
-  if (spec.validation == 0) return std::clamp<int64_t>(rows / 12, 1, 5000);
-  if (spec.validation < rows) return spec.validation;
-  throw Error("data.validation: " + std::to_string(spec.validation) + " of the " +
-              std::to_string(rows) + " training rows leave none to train on; make it smaller");
+  const int64_t held = spec.validation ? spec.validation : std::clamp<int64_t>(rows / 12, 1, 5000);
+  if (held >= rows) {
+    const std::string key = spec.validation ? "data.validation: " : "data: ";
+    throw Error(key + std::to_string(held) + " of the " + std::to_string(rows) + " training rows " +
+                (held == 1 ? "leaves" : "leave") + " none to train on; " +
+                (spec.validation      ? "make it smaller"
+                 : spec.limit == rows ? "make data.limit larger"
+                                      : "give more rows"));
+  }
+  if (rows - held < spec.batch) {
+    throw Error("data.batch: " + std::to_string(spec.batch) + " is more than the " +
+                std::to_string(rows - held) +
+                " training rows without the validation rows; make it smaller");
+  }
+  return held;
 }
 
 }  // namespace
@@ -194,13 +135,9 @@ DataSet load_data(const DataSpec& spec, uint64_t seed) {
   DataSet data;
   data.train = train.split;
   data.test = test.split;
-  const auto shape = data.train.inputs.sizes().slice(1);
-  if (shape != data.test.inputs.sizes().slice(1)) {
-    throw Error(test.origin + ": samples are " + sizes_text(data.test.inputs.sizes().slice(1)) +
-                ", those of " + train.origin + " are " + sizes_text(shape));
-  }
-  data.shape = shape.vec();
-  data.classes = spec.classes ? spec.classes : data.train.targets.max().item<int64_t>() + 1;
+  check_same_samples(train, test);
+  data.shape = data.train.inputs.sizes().slice(1).vec();
+  data.classes = spec.classes ? spec.classes : count_classes(train);
   for (const Loaded* loaded : {&train, &test}) {
     check_finite(*loaded);
     check_labels(*loaded, data.classes, spec.classes != 0);
@@ -216,11 +153,6 @@ DataSet load_data(const DataSpec& spec, uint64_t seed) {
   if (data.mean.size() != channels) {
     throw Error("data.mean: expected " + std::to_string(channels) +
                 " numbers, one per channel of the data, found " + std::to_string(data.mean.size()));
-  }
-  if (data.train.targets.size(0) < spec.batch) {
-    throw Error("data.batch: " + std::to_string(spec.batch) + " is more than the " +
-                std::to_string(data.train.targets.size(0)) +
-                " training rows without the validation rows; make it smaller");
   }
   return data;
 }

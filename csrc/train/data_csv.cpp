@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
-#include <fstream>
 #include <sstream>
 
 #include "error.h"
 #include "train/fields.h"
+#include "train/text_file.h"
 
 namespace qat::train {
 namespace {
@@ -63,6 +63,12 @@ class Reader {
       const std::string cell = place + ", column " + std::to_string(column) + ": ";
       column == label_ ? add_label(row[column], cell) : add_feature(row[column], cell);
     }
+    table.lines.push_back(line);
+  }
+
+  void add_names(Row names) {
+    names.erase(names.begin() + static_cast<std::ptrdiff_t>(label_));
+    table.names = std::move(names);
   }
 
   CsvTable table;
@@ -101,7 +107,7 @@ CsvTable parse_csv(const std::string& text, const std::string& origin, const std
                 std::to_string(first.size()));
   }
   Reader reader(origin, first.size(), label_column(origin, label, first, header));
-  if (!header) reader.add(first, 1);
+  header ? reader.add_names(first) : reader.add(first, 1);
   for (int64_t number = 2; std::getline(lines, line); ++number) {
     if (!trim(line).empty()) reader.add(split(line), number);
   }
@@ -110,10 +116,7 @@ CsvTable parse_csv(const std::string& text, const std::string& origin, const std
 }
 
 CsvTable read_csv(const std::string& path, const std::string& label, bool header) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  if (!file || !(text << file.rdbuf())) throw Error(path + ": cannot read this file");
-  return parse_csv(text.str(), path, label, header);
+  return parse_csv(read_text(path), path, label, header);
 }
 
 }  // namespace qat::train

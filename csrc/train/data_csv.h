@@ -11,6 +11,8 @@ struct CsvTable {
   int64_t columns = 0;          // features
   std::vector<float> features;  // row-major
   std::vector<int64_t> labels;
+  std::vector<int64_t> lines;      // of each row, as an editor counts them
+  std::vector<std::string> names;  // of the features; empty without a header row
   int64_t rows() const { return static_cast<int64_t>(labels.size()); }
 };
 

@@ -48,6 +48,8 @@ struct SafetensorsSpec {
 };
 using DataSource = std::variant<FashionMnistSpec, IdxSpec, CsvSpec, SafetensorsSpec>;
 
+constexpr int64_t kMostClasses = 100'000;
+
 struct DataSpec {
   DataSource source;
   int64_t batch = 128;

@@ -41,7 +41,12 @@ DataSource parse_csv(const Node& node) {
   if (label && label->kind == Node::Kind::scalar && !label->quoted && is_integer(label->scalar)) {
     spec.label = std::to_string(fields.integer("label", 0, 0, 1'000'000));
   } else {
-    spec.label = fields.word("label", spec.header ? spec.label : "0");
+    if (!label && !spec.header) {
+      fields.fail("label",
+                  "the file has no header row, so no column is named 'label'; give the index of "
+                  "the label's column from 0, as in label: 0");
+    }
+    spec.label = fields.word("label", spec.label);
     if (!spec.header && !is_integer(spec.label)) {
       fields.fail("label",
                   "expected the index of a column, for the file has no header row, found '" +
@@ -94,7 +99,7 @@ DataSpec parse_data(const Node& node) {
   spec.batch = fields.integer("batch", spec.batch, 1, 65536);
   spec.limit = fields.integer("limit", spec.limit, 0, 1'000'000'000);
   spec.validation = fields.integer("validation", spec.validation, 0, 1'000'000'000);
-  spec.classes = fields.integer("classes", spec.classes, 0, 100'000);
+  spec.classes = fields.integer("classes", spec.classes, 0, kMostClasses);
   spec.mean = fields.numbers("mean", {-1e30, 1e30});
   spec.std = fields.numbers("std", {0.0, 1e30, true});
   if (spec.mean.size() != spec.std.size()) {

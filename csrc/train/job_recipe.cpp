@@ -1,6 +1,7 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "nearest.h"
 #include "train/job_sections.h"
 
 namespace qat::train {
@@ -46,7 +47,8 @@ Recipe parse_recipe(const Node& node) {
     try {
       if (!is_path(node.scalar)) return Recipe::named(node.scalar);
     } catch (const Error& error) {
-      node.place.fail(error.what());
+      const auto near = nearest(node.scalar, recipe_names());
+      node.place.fail(error.what() + (near ? "; did you mean '" + *near + "'?" : std::string()));
     }
     return parse_recipe(parse_yaml_file(node.scalar));
   }

@@ -1,13 +1,47 @@
 #include "train/quantization_step.h"
 
 #include <ATen/core/grad_mode.h>
+#include <c10/util/Exception.h>
 
+#include <algorithm>
+
+#include "insert/engine.h"
+#include "insert/site_name.h"
 #include "qat.h"
 
 namespace qat::train {
 
+namespace {
+
+// Note [Names of layers]
+// The C++ front end computes a linear layer as addmm(bias, x, weight.t()): the transposed weight is
+// the first operator with the module's parameters and takes its name, and the layer becomes head_1.
+// A rule for `head` matches the former, so that prepare() has nothing to say.
+void warn_of_rules_for_weights(PreparedModel& prepared) {
+  const capture::Trace& trace = prepared.engine().trace;
+  const insert::LayerEnds ends(trace);
+  const std::vector<std::string> sites = prepared.sites();
+  const auto& rules = prepared.recipe().rules;
+  for (size_t i = 0; i < rules.size(); ++i) {
+    bool matches = false, acts = false;
+    for (const capture::TraceNode& node : trace.nodes) {
+      if (!ends.name_of(node).matches(rules[i].sites)) continue;
+      matches = true;
+      acts = acts || std::find(sites.begin(), sites.end(), node.name) != sites.end();
+    }
+    if (!matches || acts) continue;
+    TORCH_WARN("qat: recipe.rules[", i, "].sites: '", rules[i].sites,
+               "' matches nothing but what is computed from weights alone, so the rule does "
+               "nothing; 'qat plan' prints the sites");
+  }
+}
+
+}  // namespace
+
 std::shared_ptr<PreparedModel> prepare_session(const Session& session) {
-  return prepare(session.network, {example_of(session)}, session.job.recipe);
+  auto prepared = prepare(session.network, {example_of(session)}, session.job.recipe);
+  warn_of_rules_for_weights(*prepared);
+  return prepared;
 }
 
 void calibrate(PreparedModel& prepared, Session& session,

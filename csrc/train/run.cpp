@@ -1,6 +1,7 @@
 #include "train/run.h"
 
 #include <ATen/CPUGeneratorImpl.h>
+#include <c10/util/Exception.h>
 
 #include <cstdio>
 #include <filesystem>
@@ -10,23 +11,66 @@
 #include "train/distill.h"
 #include "train/finish.h"
 #include "train/float_file.h"
+#include "train/job_changes.h"
 #include "train/quantization_step.h"
 #include "train/stop_signal.h"
 #include "train/training_state.h"
+#include "train/yaml_tree.h"
 
 namespace qat::train {
 namespace {
 
+NamedTensors load_weights(const Session& session) {
+  const Job& job = session.job;
+  return load_float_file({job.weights, "weights", job.weights_place}, *session.network,
+                         session.data);
+}
+
+// What a run begins with, checked before any of its files is written.
+struct Start {
+  explicit Start(const Job& job) : session(open_session(job)) {
+    if (job.distill && job.qat.epochs > 0) check_distillation(session);
+  }
+
+  // A recipe without a site to quantize, say, would be refused after the whole float phase.
+  void check_new() {
+    if (!session.job.weights.empty()) weights = load_weights(session);
+    prepare_session(session);
+    warned = true;
+  }
+
+  Session session;
+  NamedTensors weights;  // of job.weights, until the float phase is over
+  bool warned = false;   // of what the recipe's plan says
+};
+
+// Else the result would be that of neither the job as it was nor the job as it is.
+void check_unchanged(const TrainingState& state, const Session& session, const RunFolder& folder) {
+  if (state.job.empty()) return;
+  Words changes = changes_between(parse_job(state.job, folder.latest() + " (job)"), session.job);
+  if (state.data != session.data.digest) {
+    changes.push_back("the data were " + state.data + ", are " + session.data.digest);
+  }
+  if (changes.empty()) return;
+  throw JobError(folder.job() + ": error: the run began with another job: " + join(changes, "; ") +
+                 "; put back what it began with, or train anew in another folder with 'qat train " +
+                 folder.job() + " run=FOLDER'");
+}
+
+// Of what was said already.
+class Silence : public c10::WarningHandler {
+ public:
+  void process(const c10::Warning&) override {}
+};
+
 class Runner {
  public:
-  Runner(const Job& job, const RunFolder& folder, const TrainingState* resumed)
+  Runner(Start start, const RunFolder& folder, const TrainingState* resumed)
       : folder_(folder),
-        session_(open_session(job)),
+        start_(std::move(start)),
         state_(resumed ? *resumed : TrainingState{}),
         log_(folder.path, state_.log) {
     log_.console.line((resumed ? "resuming " : "run folder ") + folder_.path);
-    if (!resumed && !job.weights.empty()) initial_ = load_weights();
-    if (job.distill && job.qat.epochs > 0) check_distillation(session_);
     if (!resumed) return;
     copy_values(state_.model, tensors_of(*session_.network), folder_.latest());
     // Last of all: initialising the network drew random numbers too.
@@ -41,7 +85,7 @@ class Runner {
 
   Summary run() {
     run_float();
-    prepared_ = prepare_session(session_);
+    prepare_quantized();
     if (state_.stage == Stage::quantize) quantize();
     if (state_.stage == Stage::qat) train_qat();
     return finish();
@@ -110,6 +154,8 @@ class Runner {
   }
 
   void checkpoint(const Optimizer* optimizer) {
+    state_.job = to_yaml(session_.job);
+    state_.data = session_.data.digest;
     state_.log = log_.sizes();
     state_.model = tensors_of(*session_.network);
     state_.optimizer = optimizer ? optimizer->state() : NamedTensors{};
@@ -125,16 +171,17 @@ class Runner {
     if (stop_requested()) throw Stopped{stop_requested()};
   }
 
-  NamedTensors load_weights() const {
-    const Job& job = session_.job;
-    return load_float_file({job.weights, "weights", job.weights_place}, *session_.network,
-                           session_.data);
+  void prepare_quantized() {
+    Silence silence;
+    const c10::WarningUtils::WarningHandlerGuard guard(
+        start_.warned ? &silence : c10::WarningUtils::get_warning_handler());
+    prepared_ = prepare_session(session_);
   }
 
   void load_float() {
     const std::string& path = session_.job.weights;
-    if (initial_.empty()) initial_ = load_weights();
-    copy_values(std::exchange(initial_, {}), tensors_of(*session_.network), path);
+    if (start_.weights.empty()) start_.weights = load_weights(session_);
+    copy_values(std::exchange(start_.weights, {}), tensors_of(*session_.network), path);
     save_tensors(folder_.float_model(), tensors_of(*session_.network), {{"format", "pt"}});
     log_.console.line("float: starting from " + path);
     enter(Stage::quantize);
@@ -198,12 +245,19 @@ class Runner {
   }
 
   const RunFolder& folder_;
-  Session session_;
+  Start start_;
+  Session& session_ = start_.session;
   TrainingState state_;
-  NamedTensors initial_;  // of job.weights, until the float phase is over
   RunLog log_;
   std::shared_ptr<PreparedModel> prepared_;
 };
+
+Runner new_run(const Job& job, const RunFolder& folder) {
+  Start start(job);
+  start.check_new();
+  make_folder(folder, job);
+  return {std::move(start), folder, nullptr};
+}
 
 }  // namespace
 
@@ -222,14 +276,19 @@ std::string Summary::line() const {
   return text;
 }
 
-void run_float_phase(const Job& job, const RunFolder& folder) {
-  Runner(job, folder, nullptr).run_float();
-}
+void run_float_phase(const Job& job, const RunFolder& folder) { new_run(job, folder).run_float(); }
 
-Summary run_job(const Job& job, const RunFolder& folder) {
-  if (!std::filesystem::exists(folder.latest())) return Runner(job, folder, nullptr).run();
+Summary run_job(const Job& job, const RunFolder& folder) { return new_run(job, folder).run(); }
+
+Summary resume_job(const Job& job, const RunFolder& folder) {
+  Start start(job);
+  if (!std::filesystem::exists(folder.latest())) {
+    start.check_new();
+    return Runner(std::move(start), folder, nullptr).run();
+  }
   const TrainingState state = load_state(folder.latest());
-  return Runner(job, folder, &state).run();
+  check_unchanged(state, start.session, folder);
+  return Runner(std::move(start), folder, &state).run();
 }
 
 }  // namespace qat::train

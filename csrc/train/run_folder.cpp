@@ -8,7 +8,16 @@
 namespace qat::train {
 namespace fs = std::filesystem;
 
-RunFolder create_run(Job& job) {
+namespace {
+
+[[noreturn]] void refuse_taken(const std::string& path) {
+  throw JobError("run: error: " + path + " holds a run already; continue it with 'qat resume " +
+                 path + "' or choose another folder");
+}
+
+}  // namespace
+
+RunFolder choose_folder(Job& job) {
   if (job.run.empty()) {
     const std::string base = fs::absolute("runs/" + job.name).string();
     job.run = base;
@@ -16,17 +25,20 @@ RunFolder create_run(Job& job) {
       job.run = base + "-" + std::to_string(number);
     }
   } else if (fs::exists(job.run + "/job.yaml")) {
-    throw JobError("run: error: " + job.run +
-                   " holds a run already; continue it with 'qat resume " + job.run +
-                   "' or choose another folder");
+    refuse_taken(job.run);
   }
-  const RunFolder folder{job.run};
+  return {job.run};
+}
+
+void make_folder(const RunFolder& folder, const Job& job) {
   std::error_code error;
-  fs::create_directories(folder.checkpoints(), error);
+  fs::create_directories(folder.path, error);
+  // Of two processes that ask for the same folder one makes it and the other one learns of it.
+  const bool made = !error && fs::create_directory(folder.checkpoints(), error);
   if (error)
     throw JobError("run: error: cannot make the folder " + folder.path + ": " + error.message());
+  if (!made) refuse_taken(folder.path);
   safetensors::write_file(folder.job(), to_yaml(job));
-  return folder;
 }
 
 RunFolder open_run(const std::string& path) {

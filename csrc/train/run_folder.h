@@ -21,9 +21,11 @@ struct RunFolder {
   std::string report_html() const { return path + "/report.html"; }
 };
 
-// Makes the folder and writes the resolved job into it. A job without `run` gets runs/<name>, or
+// The folder of a new run, which goes into job.run. A job without `run` gets runs/<name>, or
 // runs/<name>-2 and so on; a `run` that holds a run already is an error.
-RunFolder create_run(Job& job);
+RunFolder choose_folder(Job& job);
+// Makes it and writes the resolved job into it. Two runs cannot make the same.
+void make_folder(const RunFolder& folder, const Job& job);
 // Throws JobError when there is no run at `path`.
 RunFolder open_run(const std::string& path);
 

@@ -5,6 +5,7 @@
 
 #include <cstring>
 
+#include "checkpoint/digest.h"
 #include "checkpoint/safetensors.h"
 #include "error.h"
 
@@ -18,11 +19,14 @@ struct DtypeName {
 constexpr DtypeName kDtypes[] = {{at::kDouble, "F64"}, {at::kFloat, "F32"}, {at::kLong, "I64"},
                                  {at::kChar, "I8"},    {at::kByte, "U8"},   {at::kBool, "BOOL"}};
 
+constexpr const char* kDigest = "sha256";
+
 }  // namespace
 
 void save_tensors(const std::string& path, const NamedTensors& tensors, const Metadata& metadata) {
   safetensors::File file;
   file.metadata = metadata;
+  file.metadata[kDigest] = checkpoint::blank_digest();
   for (const auto& [name, tensor] : tensors) {
     const char* dtype = nullptr;
     for (const auto& known : kDtypes) {
@@ -37,11 +41,18 @@ void save_tensors(const std::string& path, const NamedTensors& tensors, const Me
                           dense.sizes().vec(),
                           {static_cast<const char*>(dense.const_data_ptr()), dense.nbytes()}};
   }
-  safetensors::write_file(path, safetensors::serialize(file));
+  std::string bytes = safetensors::serialize(file);
+  checkpoint::insert_digest(bytes);
+  safetensors::write_file(path, bytes);
 }
 
-TensorFile load_tensors(const std::string& path) {
-  const auto file = safetensors::parse(safetensors::read_file(path), path);
+TensorFile load_tensors(const std::string& path, const std::string& remedy) {
+  const std::string bytes = safetensors::read_file(path);
+  const auto file = safetensors::parse(bytes, path);
+  const auto digest = file.metadata.find(kDigest);
+  if (digest != file.metadata.end()) {
+    checkpoint::require_digest(bytes, digest->second, path, remedy);
+  }
   TensorFile result{.tensors = {}, .metadata = file.metadata};
   for (const auto& [name, entry] : file.tensors) {
     const DtypeName* dtype = nullptr;

@@ -15,9 +15,13 @@ struct TensorFile {
   Metadata metadata;
 };
 
-// All or nothing, as checkpoint/safetensors.h. Float32, int64, uint8 and bool.
+// All or nothing, as checkpoint/safetensors.h. Float32, int64, uint8 and bool. The file carries a
+// digest of itself (checkpoint/digest.h).
 void save_tensors(const std::string& path, const NamedTensors& tensors, const Metadata& metadata);
-TensorFile load_tensors(const std::string& path);
+// A file that carries a digest, which those of other programs do not, must agree with it; remedy:
+// what to do when it does not.
+TensorFile load_tensors(const std::string& path,
+                        const std::string& remedy = "put back an undamaged copy or train anew");
 
 // Entries whose name starts with prefix, without it.
 NamedTensors with_prefix(const NamedTensors& tensors, const std::string& prefix);

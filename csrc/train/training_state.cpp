@@ -29,11 +29,17 @@ void save_state(const std::string& path, const TrainingState& state) {
   add_prefixed(tensors, "model.", state.model);
   add_prefixed(tensors, "optimizer.", state.optimizer);
   add_prefixed(tensors, "quantizer.", state.quantizer);
-  save_tensors(path, tensors, {{"format", kFormat}, {"position", position.dump()}});
+  save_tensors(path, tensors,
+               {{"format", kFormat},
+                {"position", position.dump()},
+                {"job", state.job},
+                {"data", state.data}});
 }
 
 TrainingState load_state(const std::string& path) {
-  const TensorFile file = load_tensors(path);
+  TensorFile file = load_tensors(path,
+                                 "put back an undamaged copy, or delete the file: 'qat resume' "
+                                 "then starts from the beginning");
   const auto format = file.metadata.find("format");
   if (format == file.metadata.end() || format->second != kFormat) {
     throw Error(path + ": not a training checkpoint of this version (" + kFormat + ")");
@@ -56,6 +62,8 @@ TrainingState load_state(const std::string& path) {
   } catch (const std::exception&) {
     throw Error(path + ": the position of the training is missing or damaged");
   }
+  state.job = file.metadata["job"];
+  state.data = file.metadata["data"];
   state.model = with_prefix(file.tensors, "model.");
   state.optimizer = with_prefix(file.tensors, "optimizer.");
   state.quantizer = with_prefix(file.tensors, "quantizer.");

@@ -16,7 +16,8 @@ struct TrainingState {
   LoopPosition position;
   LogSizes log;
   NamedTensors model, optimizer, quantizer;
-  at::Tensor generator;  // state of torch's CPU generator
+  at::Tensor generator;   // state of torch's CPU generator
+  std::string job, data;  // the resolved job and the digest of its data; empty: of an older version
 };
 
 void save_state(const std::string& path, const TrainingState& state);

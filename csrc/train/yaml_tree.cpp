@@ -5,10 +5,11 @@
 #include <yaml-cpp/parser.h>
 
 #include <cctype>
-#include <fstream>
 #include <optional>
 #include <sstream>
 #include <utility>
+
+#include "train/text_file.h"
 
 namespace qat::train {
 namespace {
@@ -191,10 +192,13 @@ Node parse_yaml(const std::string& text, const std::string& source) {
 }
 
 Node parse_yaml_file(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  std::ostringstream text;
-  if (!file || !(text << file.rdbuf())) throw JobError(path + ": error: cannot read this file");
-  return parse_yaml(text.str(), path);
+  std::string text;
+  try {
+    text = read_text(path);
+  } catch (const Error& error) {
+    throw JobError(path + ": error:" + std::string(error.what()).substr(path.size() + 1));
+  }
+  return parse_yaml(text, path);
 }
 
 void apply_override(Node& root, const std::string& assignment) {

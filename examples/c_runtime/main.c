@@ -11,8 +11,11 @@ static void check(int status) {
 }
 
 int main(int argc, char** argv) {
-  if (argc < 2) return fprintf(stderr, "usage: c_runtime model.safetensors [batch]\n"), 2;
   const int64_t batch = argc > 2 ? atoll(argv[2]) : 1;
+  if (argc < 2 || batch < 1) {
+    fprintf(stderr, "usage: c_runtime model.safetensors [batch], a number from 1\n");
+    return 2;
+  }
   qat_model* model;
   qat_context* context;
   qat_tensor_info in, out;

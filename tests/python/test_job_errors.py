@@ -36,7 +36,10 @@ def test_overrides_name_the_command_line(job: Path) -> None:
 
 def test_what_is_no_job_and_no_run(job: Path) -> None:
     folder = job.parent
-    fails(qat("train", "none.yaml", cwd=folder), 2, "none.yaml: error: cannot read this file")
+    missing = "none.yaml: error: cannot read this file: No such file or directory"
+    fails(qat("train", "none.yaml", cwd=folder), 2, missing)
+    (folder / "empty.yaml").write_text("")
+    fails(qat("plan", "empty.yaml", cwd=folder), 2, "empty.yaml: error: the file is empty")
     (folder / "empty").mkdir()
     for command in ("resume", "verify"):
         message = "error: expected a run folder, but there is no"
@@ -52,6 +55,8 @@ USAGE = {
     "train": "JOB is required; see 'qat train --help'",
     "verify a b": "The following argument was not expected: b; see 'qat verify --help'",
     "verify a --limit 0": "--limit: Value 0 not in range 1 to 1000000000; see 'qat verify --help'",
+    "bench a --threads 100000": "--threads: Value 100000 not in range 1 to 1024; see 'qat bench "
+    "--help'",
     "bench a --fast": "The following argument was not expected: --fast; see 'qat bench --help'",
 }
 
@@ -85,8 +90,8 @@ def test_labels_out_of_range_are_named_with_their_row(job: Path) -> None:
     fails(
         qat("train", "job.yaml", cwd=job.parent),
         1,
-        f"qat: error: {job.parent}/test-labels.gz: row 7: label 9 is outside 0 to 3 "
-        "(the labels of the training data)",
+        f"qat: error: {job.parent}/test-labels.gz: row 7 (counted from 0): label 9 is outside 0 "
+        "to 3 (the labels of the training data)",
     )
 
 
@@ -141,6 +146,45 @@ def test_not_a_number_in_a_csv_file_is_named_with_its_row(job: Path) -> None:
         1,
         f"qat: error: {table}: row 3, column 1: expected a finite number, found 'NaN'",
     )
+
+
+def test_a_recipe_without_an_integer_site_is_refused_before_the_training(job: Path) -> None:
+    override = "recipe={rules: [{sites: '*', keep_float: true}]}"
+    result = qat("train", "job.yaml", "run=r", override, cwd=job.parent)
+    assert (result.returncode, result.stdout) == (1, "")
+    assert result.stderr.startswith("qat: error: prepare: the plan holds no site to quantize.")
+
+
+@pytest.mark.parametrize("command", ["train", "plan"])
+def test_a_rule_that_does_nothing_is_named_once(job: Path, command: str) -> None:
+    """C++'s linear layers transpose their weight first: `fc` is that, and `fc_1` the layer."""
+    warning = (
+        "recipe.rules[0].sites: 'fc' matches nothing but what is computed from weights alone, so "
+        "the rule does nothing; 'qat plan' prints the sites"
+    )
+    for site, times in (("fc", 1), ("fc_1", 0)):
+        rule = f"recipe={{rules: [{{sites: {site}, weight_bits: 4}}]}}"
+        result = qat(command, "job.yaml", rule, "float.epochs=1", cwd=job.parent)
+        assert result.returncode == 0, result.stderr
+        assert result.stderr.count(warning) == times
+        if command == "plan":
+            assert ("w s4" in result.stdout) == (site == "fc_1")
+
+
+def test_one_row_is_too_few_to_train_on(job: Path) -> None:
+    fails(
+        qat("train", "job.yaml", "data.limit=1", cwd=job.parent),
+        1,
+        "qat: error: data: 1 of the 1 training rows leaves none to train on; make data.limit "
+        "larger",
+    )
+
+
+def test_a_misspelt_recipe_is_told_what_was_meant(job: Path) -> None:
+    result = qat("plan", "job.yaml", "recipe=int9", cwd=job.parent)
+    assert result.returncode == 2
+    assert result.stderr.startswith("command line: recipe=int9: error: recipe: expected one of ")
+    assert result.stderr.endswith(", got 'int9'; did you mean 'int8'?\n")
 
 
 def test_validation_rows_must_leave_some_to_train_on(job: Path) -> None:

@@ -25,7 +25,7 @@ struct Mlp : Network {
   }
 
   at::Tensor forward(at::Tensor x) override {
-    x = x.flatten(1);
+    if (x.dim() > 2) x = x.flatten(1);  // an operator of torch, which libqat_runtime has not got
     for (const auto& layer : *layers) {
       x = dropout(at::relu(layer->as<nn::Linear>()->forward(x)));
     }

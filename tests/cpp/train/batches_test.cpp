@@ -183,13 +183,14 @@ TEST_F(Tensors, NotANumberIsNamedWithItsRow) {
   at::Tensor inputs = at::zeros({3, 2});
   inputs[1][0] = NAN;
   EXPECT_EQ(load_message(save(inputs, at::arange(3))),
-            path + ": row 1: inputs must be finite, found NaN or infinity");
+            path + ": row 1 (counted from 0): inputs must be finite, found NaN or infinity");
 }
 
 TEST_F(Tensors, LabelsOutsideTheClassesAreNamed) {
   DataSpec spec = save(at::zeros({3, 2}), at::arange(3));
   spec.classes = 2;
-  EXPECT_EQ(load_message(spec), path + ": row 2: label 2 is outside 0 to 1 (data.classes)");
+  EXPECT_EQ(load_message(spec),
+            path + ": row 2 (counted from 0): label 2 is outside 0 to 1 (data.classes)");
 }
 
 TEST_F(Tensors, CountsMustAgree) {

@@ -85,11 +85,15 @@ TEST(Csv, ReadsAHeaderQuotesAndBlankLines) {
   EXPECT_EQ(table.columns, 2);
   EXPECT_EQ(table.features, (std::vector<float>{1, 2.5, -30, 4}));
   EXPECT_EQ(table.labels, (std::vector<int64_t>{0, 1}));
+  EXPECT_EQ(table.names, (std::vector<std::string>{"a", "b"}));
+  EXPECT_EQ(table.lines, (std::vector<int64_t>{2, 4}));
 }
 
 TEST(Csv, ReadsRowsWithoutAHeader) {
   const CsvTable table = parse_csv("2,0.5\n1,0.25\n", "t.csv", "0", false);
   EXPECT_EQ(table.labels, (std::vector<int64_t>{2, 1}));
+  EXPECT_EQ(table.names, std::vector<std::string>{});
+  EXPECT_EQ(table.lines, (std::vector<int64_t>{1, 2}));
 }
 
 TEST(Csv, NamesRowColumnAndValue) {
@@ -111,6 +115,15 @@ TEST(Csv, NamesAMissingLabelColumn) {
             "t.csv: the label is column 2, the file has columns 0 to 1");
   EXPECT_EQ(csv_message("a,y\n", "y", true), "t.csv: the file has no rows of data");
   EXPECT_EQ(csv_message("", "y", true), "t.csv: the first row is empty");
+}
+
+TEST(Csv, TellsAMissingFileFromAnEmptyOne) {
+  EXPECT_EQ(message([] { read_csv("/nowhere/t.csv", "y", true); }),
+            "/nowhere/t.csv: cannot read this file: No such file or directory");
+  EXPECT_EQ(message([] { read_csv("/", "y", true); }), "/: cannot read this file: Is a directory");
+  const std::string path = testing::TempDir() + "/empty.csv";
+  std::ofstream(path).close();
+  EXPECT_EQ(message([&] { read_csv(path, "y", true); }), path + ": the file is empty");
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
+#include "checkpoint/safetensors.h"
 #include "error.h"
 
 namespace qat::train {
@@ -32,6 +33,26 @@ TEST(TensorFile, KeepsEveryTypeShapeAndBit) {
     EXPECT_EQ(file.tensors[i].first, tensors[i].first);
     EXPECT_TRUE(at::equal(file.tensors[i].second, tensors[i].second));
   }
+}
+
+TEST(TensorFile, NamesAFileWhoseBytesWereChanged) {
+  const std::string path = testing::TempDir() + "/damaged.safetensors";
+  save_tensors(path, {{"a", at::ones({2})}}, {{"format", "pt"}});
+  std::string bytes = safetensors::read_file(path);
+  bytes.back() ^= 1;
+  safetensors::write_file(path, bytes);
+  const std::string found = message([&] { load_tensors(path, "REMEDY"); });
+  EXPECT_EQ(found.substr(0, found.find(" it says ")),
+            path + ": __metadata__: sha256: the file is damaged:");
+  EXPECT_TRUE(found.ends_with("; REMEDY")) << found;
+}
+
+TEST(TensorFile, ReadsFilesWithoutADigest) {
+  const std::string path = testing::TempDir() + "/plain.safetensors";
+  safetensors::File file;
+  file.tensors["a"] = {"U8", {2}, "xy"};
+  safetensors::write_file(path, safetensors::serialize(file));
+  EXPECT_EQ(load_tensors(path).tensors.at(0).first, "a");
 }
 
 TEST(TensorFile, CopyingNamesWhatDoesNotFit) {
