@@ -3,14 +3,12 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/ops/full.h>
 #include <ATen/ops/zeros.h>
+#include <c10/core/ScalarType.h>
 
 #include <algorithm>
-#include <exception>
 
 #include "error.h"
-#include "insert/mode.h"
-#include "insert/quantized_tensor.h"
-#include "insert/recompute.h"
+#include "insert/kept_state.h"
 #include "insert/site_name.h"
 
 namespace qat {
@@ -52,14 +50,6 @@ void require_examples(const std::vector<TensorList>& examples) {
   }
 }
 
-void require_cpu(const TensorList& inputs) {
-  for (const at::Tensor& input : inputs) {
-    if (input.is_cpu() || !input.defined()) continue;
-    throw Error("forward: an input is on " + input.device().str() +
-                "; a prepared model computes on the CPU so far: move model and inputs there.");
-  }
-}
-
 // A rule for a misspelt site would be a rule without effect.
 void warn_of_idle_rules(const capture::Trace& trace, const Recipe& recipe) {
   const insert::LayerEnds ends(trace);
@@ -81,6 +71,40 @@ bool has_integer_site(const insert::Plan& plan) {
   return false;
 }
 
+void require_same_path(const capture::Trace& first, const capture::Trace& other, size_t index) {
+  const auto& a = first.nodes;
+  const auto& b = other.nodes;
+  size_t at = 0;
+  while (at < a.size() && at < b.size() && a[at].key == b[at].key) ++at;
+  if (at == a.size() && at == b.size()) return;
+  const auto spell = [at](const auto& nodes) {
+    if (at == nodes.size()) return std::string("the end");
+    return "'" + nodes[at].name + "' (" + nodes[at].stem + ")";
+  };
+  throw Error("prepare: example " + std::to_string(index) +
+              " takes another path through the model than example 0: it comes to " + spell(b) +
+              " where that comes to " + spell(a) +
+              ". A prepared model holds one path only: compute both ways and select with "
+              "torch.where, or prepare a model for each.");
+}
+
+// A model in another floating type has layers, but none that can be planned.
+void require_float32(const capture::Trace& trace) {
+  for (const capture::TraceNode& node : trace.nodes) {
+    const bool layer = node.kind == capture::Kind::conv || node.kind == capture::Kind::linear;
+    if (!layer) continue;
+    for (const int64_t id : node.inputs()) {
+      const capture::TraceValue& value = trace.values[id];
+      const bool other = c10::isFloatingType(value.dtype) && !value.is_float();
+      if (value.source != capture::Source::parameter || !other) continue;
+      throw Error("prepare: the parameter '" + value.parameter + "' is " +
+                  std::string(c10::getDtypeNames(value.dtype).first) +
+                  ", and a prepared model trains in float32; call model.float() first, and give "
+                  "float32 examples.");
+    }
+  }
+}
+
 capture::Trace capture_model(ModelAccess& access, const std::vector<TensorList>& examples) {
   require_examples(examples);
   StateKeeper keeper(access);
@@ -95,11 +119,7 @@ capture::Trace capture_model(ModelAccess& access, const std::vector<TensorList>&
   capture::Trace trace = capture::record_eval(access, examples[0]);
   for (size_t i = 1; i < examples.size(); ++i) {
     const capture::Trace other = capture::record_eval(access, examples[i]);
-    if (other.nodes.size() != trace.nodes.size()) {
-      throw Error("prepare: example " + std::to_string(i) +
-                  " takes another path through the model than example 0; the integer model can "
-                  "hold one path only.");
-    }
+    require_same_path(trace, other, i);
   }
   return trace;
 }
@@ -119,6 +139,7 @@ Engine::Engine(ModelAccess model, capture::Trace recorded, const Recipe& chosen)
       fraction(at::zeros({1}, at::kDouble)) {
   warn_of_idle_rules(trace, recipe);
   if (!has_integer_site(plan)) {
+    require_float32(trace);
     throw Error(
         "prepare: the plan holds no site to quantize. The forward called no convolution or "
         "linear layer that qat_ext can see: was the model compiled or scripted, or does the "
@@ -133,93 +154,8 @@ void Engine::set_phase(Phase phase) {
   phase_tensor.fill_(static_cast<int64_t>(phase));
 }
 
-insert::SessionOptions Engine::options() const {
-  insert::SessionOptions options;
-  options.training = access.is_training();
-  options.quantize = phase() == Phase::qat;
-  const bool moves = options.quantize && options.training && !flag(ranges_frozen);
-  options.observe = phase() == Phase::calibrate || moves;
-  options.learn = moves;
-  // Asked here: a checkpointed part runs without gradients at first.
-  options.track = options.quantize && options.training && at::GradMode::is_enabled();
-  options.batch_norm_frozen = flag(batch_norm_frozen);
-  options.progress = progress();
-  return options;
-}
-
 insert::Progress Engine::progress() const {
   return insert::progress_at(recipe.schedule, number<double>(fraction));
-}
-
-void Engine::begin_forward(const insert::SessionOptions& options) {
-  const bool frozen = flag(ranges_frozen);
-  bank.begin_forward({options.quantize, options.learn, options.progress, frozen});
-  weights.begin_forward(options.learn, frozen);
-}
-
-void Engine::quantize_weights(const insert::SessionOptions& options,
-                              const insert::ForwardRecord& record) {
-  std::vector<int> entries;
-  std::vector<bool> taken(plan.sites.size(), false);  // entries are fewer than sites
-  for (size_t i = 0; i < plan.sites.size(); ++i) {
-    const int entry = weights.entry_of(static_cast<int64_t>(i));
-    if (entry < 0 || taken[static_cast<size_t>(entry)]) continue;
-    if (!options.progress.started(plan.sites[i])) continue;
-    taken[static_cast<size_t>(entry)] = true;
-    entries.push_back(entry);
-  }
-  weights.quantize_ahead(entries, record, insert::weight_mode(options));
-}
-
-std::shared_ptr<insert::ForwardRecord> Engine::new_record() {
-  const int64_t now = access.generation ? access.generation() : 0;
-  NamedTensors listed;  // alive until the record holds them
-  if (!tensors_ || !access.generation || now != generation_) {
-    listed = access.tensors();
-    tensors_ = std::make_shared<const insert::ModelTensors>(listed);
-    generation_ = now;
-  }
-  auto record = std::make_shared<insert::ForwardRecord>(tensors_);
-  record->engine = alive_;
-  return record;
-}
-
-TensorList Engine::run(insert::Session& session, const TensorList& inputs) {
-  insert::ModeGuard guard(&session);
-  return access.forward(inputs);
-}
-
-TensorList Engine::forward(const TensorList& inputs) {
-  if (insert::current_handler() != nullptr) {
-    throw Error(
-        "forward: a prepared model was called inside the forward of another model that is being "
-        "prepared or run; prepare the outer model alone, or call the inner one outside of it.");
-  }
-  if (phase() == Phase::floating && !tap) return access.forward(inputs);
-  require_cpu(inputs);
-  const insert::SessionOptions chosen = options();
-  const auto record = new_record();
-  begin_forward(chosen);
-  if (chosen.quantize) quantize_weights(chosen, *record);
-  insert::Session session(trace, plan, bank, weights, record, chosen);
-  session.start(inputs);
-  session.probe = probe;
-  session.tap = tap;
-  if (chosen.quantize && chosen.training) keep_weights(session);
-  TensorList outputs;
-  try {
-    outputs = run(session, inputs);
-    weights.forget_ahead();
-  } catch (...) {
-    weights.forget_ahead();
-    bank.discard_observations();
-    if (session.failure()) std::rethrow_exception(session.failure());
-    throw;
-  }
-  if (record->recomputed) record->bank = std::make_shared<insert::QuantizerBank>(bank);
-  for (at::Tensor& output : outputs) output = insert::realize(output);
-  if (chosen.quantize) session.require_complete(outputs);
-  return outputs;
 }
 
 void Engine::step(double to) {
@@ -257,6 +193,7 @@ std::shared_ptr<PreparedModel> PreparedModel::create(ModelAccess access,
                                                      const std::vector<TensorList>& examples,
                                                      const Recipe& recipe) {
   capture::Trace trace = capture_model(access, examples);
+  const insert::KeptState kept;
   auto engine = std::make_unique<Engine>(std::move(access), std::move(trace), recipe);
   return std::shared_ptr<PreparedModel>(new PreparedModel(std::move(engine)));
 }

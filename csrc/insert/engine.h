@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "capture/trace.h"
+#include "insert/checkpointed.h"
 #include "insert/plan.h"
 #include "insert/prepared_model.h"
 #include "insert/quantizer_bank.h"
@@ -50,6 +51,7 @@ class Engine {
 
  private:
   TensorList run(insert::Session& session, const TensorList& inputs);
+  TensorList repeat(const insert::NotedForward& noted, const TensorList& inputs);
   std::shared_ptr<insert::ForwardRecord> new_record();
   insert::SessionOptions options() const;
   void begin_forward(const insert::SessionOptions& options);

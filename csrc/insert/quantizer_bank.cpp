@@ -1,11 +1,11 @@
 #include "insert/quantizer_bank.h"
 
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/tensor.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
 
+#include "insert/kept_state.h"
 #include "numerics/qparams.h"
 #include "quantizers/frozen.h"
 #include "quantizers/number.h"
@@ -90,7 +90,7 @@ void QuantizerBank::watch(State& state) {
 }
 
 void QuantizerBank::begin_forward(const BankMode& mode) {
-  const at::NoGradGuard no_grad;
+  const KeptState kept;
   commit();
   for (State& state : states_) {
     state.now = state.plan.recipe;
@@ -122,6 +122,7 @@ void QuantizerBank::discard_observations() {
 }
 
 void QuantizerBank::initialize(int index, const at::Tensor& values, const at::Tensor& range) {
+  const KeptState kept;
   State& state = states_[index];
   if (!state.learned && !state.observer->needs_values()) {
     set_target(state, params_of(range_in(range), state.now));

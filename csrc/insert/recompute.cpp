@@ -1,6 +1,9 @@
 #include "insert/recompute.h"
 
+#include <ATen/core/grad_mode.h>
+
 #include "error.h"
+#include "insert/checkpointed.h"
 #include "insert/engine.h"
 #include "insert/session.h"
 
@@ -52,10 +55,17 @@ Recomputation::Run::Run() = default;
 Recomputation::Run::~Run() = default;
 
 std::unique_ptr<Recomputation::Run> Recomputation::first_run() const {
-  return std::unique_ptr<Run>(new Run());
+  std::unique_ptr<Run> run(new Run());
+  if (forwards_ != nullptr) run->around_ = CheckpointedRun::begin(forwards_, false);
+  return run;
 }
 
 std::shared_ptr<Recomputation> Recomputation::begin(const TensorList& arguments) {
+  if (current_handler() == nullptr) {
+    auto begun = std::shared_ptr<Recomputation>(new Recomputation());
+    begun->forwards_ = std::make_shared<NotedForwards>(NotedForwards{gradients_wanted(), {}});
+    return begun;
+  }
   const auto* session = dynamic_cast<Session*>(current_handler());
   if (session == nullptr) return nullptr;
   const Session& s = *session;
@@ -73,8 +83,12 @@ std::shared_ptr<Recomputation> Recomputation::begin(const TensorList& arguments)
 }
 
 std::unique_ptr<Recomputation::Run> Recomputation::run_again(const TensorList& arguments) const {
-  const Start& start = *start_;
   std::unique_ptr<Run> run(new Run());
+  if (forwards_ != nullptr) {
+    run->around_ = CheckpointedRun::begin(forwards_, true);
+    return run;
+  }
+  const Start& start = *start_;
   run->engine_ = start.record->engine.lock();
   if (run->engine_ == nullptr) {
     throw Error(

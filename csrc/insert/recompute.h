@@ -18,6 +18,8 @@
 namespace qat::insert {
 
 class Session;
+struct CheckpointedRun;  // insert/checkpointed.h
+struct NotedForwards;
 
 // Note [Recomputation]
 // Activation checkpointing drops what a part of the forward saved and runs that part again in
@@ -56,8 +58,9 @@ struct ForwardRecord {
 
 class Recomputation {
  public:
-  // Where the planned forward of this thread stands, about to call a part with these arguments;
-  // nullptr when no planned forward runs.
+  // Where the planned forward of this thread stands, about to call a part with these arguments.
+  // Outside of any, the part may hold whole forwards (Note [Checkpointed forwards]). nullptr while
+  // a model is being captured.
   static std::shared_ptr<Recomputation> begin(const TensorList& arguments);
   ~Recomputation();
 
@@ -70,6 +73,7 @@ class Recomputation {
     friend class Recomputation;
     Run();
     RegionGuard region_;
+    std::shared_ptr<CheckpointedRun> around_;
     std::shared_ptr<const void> engine_;
     std::shared_ptr<QuantizerBank> bank_;
     std::unique_ptr<Session> session_;
@@ -81,7 +85,8 @@ class Recomputation {
  private:
   Recomputation();
   struct Start;
-  std::unique_ptr<Start> start_;
+  std::unique_ptr<Start> start_;             // inside of a forward
+  std::shared_ptr<NotedForwards> forwards_;  // else
 };
 
 }  // namespace qat::insert

@@ -182,7 +182,7 @@ void Session::write_in_place(Call& call, const at::Tensor& result) {
 
 void Session::run_planned(Call& call) {
   if (call.known.in_place) separate_written(call);
-  if (auto results = planned(call)) {
+  if (auto results = planned_at_site(call)) {
     push_results(call, std::move(*results));
   } else {
     run_island(call);

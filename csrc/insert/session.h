@@ -117,6 +117,7 @@ class Session final : public Handler {
   void keep_statistics(Call& call);
 
   // Each returns its results, or nothing when the call has to run as a float island after all.
+  std::optional<Results> planned_at_site(Call& call);
   std::optional<Results> planned(Call& call);
   at::Tensor conv(Call& call);
   at::Tensor linear(Call& call);

@@ -1,9 +1,11 @@
 // Where a forward may not differ from the plan.
 
+#include <c10/core/ScalarType.h>
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/functions/accumulate_grad.h>
 #include <torch/csrc/autograd/variable.h>
 
+#include <algorithm>
 #include <unordered_set>
 
 #include "error.h"
@@ -38,7 +40,38 @@ std::unordered_set<const c10::TensorImpl*> leaves_behind(const TensorList& tenso
   return leaves;
 }
 
+bool in_float32(const at::Tensor& tensor) {
+  return tensor.scalar_type() == at::kFloat || !tensor.is_floating_point();
+}
+
+bool decides_by_data(const capture::Trace& trace) {
+  return std::any_of(trace.nodes.begin(), trace.nodes.end(),
+                     [](const auto& node) { return node.data_dependent; });
+}
+
 }  // namespace
+
+// What an operator of qat_ext or ATen refuses, named by its site.
+std::optional<Session::Results> Session::planned_at_site(Call& call) {
+  const auto refuse = [&call](const std::string& reason) {
+    throw Error("forward: '" + call.name() + "' (" + call.known.stem + "): " + reason);
+  };
+  for (const at::Tensor& operand : call.operands) {
+    const std::string* name = in_float32(operand) ? nullptr : record_->name_of(operand);
+    if (name == nullptr) continue;
+    refuse("the parameter '" + *name + "' is " +
+           std::string(c10::getDtypeNames(operand.scalar_type()).first) +
+           ", and a prepared model trains in float32; call float() on it.");
+  }
+  try {
+    return planned(call);
+  } catch (const c10::OutOfMemoryError&) {
+    throw;
+  } catch (const c10::Error& error) {
+    refuse(error.what_without_backtrace());
+  }
+  return std::nullopt;
+}
 
 void Session::require_known(const Call& call) const {
   if (call.site != nullptr || !is_layer(call.known.kind) || !call.origin.depends_on_input) return;
@@ -52,10 +85,19 @@ void Session::require_known(const Call& call) const {
   }
   if (parameter == nullptr) return;
   // A layer that eval never passes (an auxiliary head) may train in float.
-  if (options_.training && !planned_elsewhere) return;
+  if (options_.training && !planned_elsewhere) {
+    if (!decides_by_data(trace_)) return;
+    TORCH_WARN("qat_ext: forward: ", call.known.stem, " with parameter '", *parameter,
+               "' is not in the plan and trains in float: the model decided by its data for a path "
+               "that the first example of prepare() did not take. eval() will refuse it; compute "
+               "both ways and select with torch.where.");
+    return;
+  }
   throw Error("forward: " + call.known.stem + " with parameter '" + *parameter +
-              "' is not in the plan: the forward took a path that the example inputs did not take. "
-              "Give prepare() an example that takes it.");
+              "' is not in the plan: the forward took a path that the first example of prepare() "
+              "did not take, and a prepared model holds one path only. Compute both ways and "
+              "select with torch.where, or prepare the model with a first example that takes this "
+              "path.");
 }
 
 // Which way the model went by its data. A warning, not an error: models skip work that would change

@@ -1,6 +1,7 @@
 // Layers, batch norm, activations, additions: the parts of a chain.
 
 #include <ATen/TensorOperators.h>
+#include <ATen/core/grad_mode.h>
 #include <ATen/ops/add.h>
 #include <ATen/ops/mul.h>
 #include <ATen/ops/ones_like.h>
@@ -63,7 +64,10 @@ const WeightOutcome& Session::quantized_weight(const Call& call, const at::Tenso
   }
   UsedWeight used{weight, weight_bank_.quantize(entry, weight, weight_mode(options_)),
                   current_region()};
-  if (weight_probe) weight_probe(entry, weight_bank_.masked(entry, weight), used.outcome.quantized);
+  if (weight_probe) {
+    const at::AutoGradMode history(options_.track);
+    weight_probe(entry, weight_bank_.masked(entry, weight), used.outcome.quantized);
+  }
   return weights_.insert_or_assign(key, std::move(used)).first->second.outcome;
 }
 

@@ -34,12 +34,21 @@ at::Tensor value_of(const at::Tensor& result) {
   return insert::realize(result).clone();
 }
 
+std::string some_of(const std::vector<std::string>& names) {
+  constexpr size_t kShown = 8;
+  std::string text;
+  for (size_t i = 0; i < std::min(names.size(), kShown); ++i) {
+    text += (i == 0 ? "'" : ", '") + names[i] + "'";
+  }
+  return text + (names.size() > kShown ? " and others" : "");
+}
+
 void require_sites(const std::vector<std::string>& wanted, const std::vector<std::string>& known) {
   for (const std::string& site : wanted) {
     if (std::find(known.begin(), known.end(), site) != known.end()) continue;
     const auto near = nearest(site, known);
     throw Error("taps: there is no site '" + site + "'; " +
-                (near ? "did you mean '" + *near + "'?" : "plan() prints the sites"));
+                (near ? "did you mean '" + *near + "'?" : "sites() lists " + some_of(known)));
   }
 }
 

@@ -2,11 +2,11 @@
 
 #include <ATen/TensorOperators.h>
 #include <ATen/core/LegacyTypeDispatch.h>
-#include <ATen/core/grad_mode.h>
 #include <ATen/ops/zeros.h>
 
 #include <algorithm>
 
+#include "insert/kept_state.h"
 #include "insert/recompute.h"
 #include "quantizers/calls.h"
 #include "quantizers/cluster.h"
@@ -124,7 +124,7 @@ void WeightBank::stand_still() {
 }
 
 void WeightBank::begin_forward(bool moves, bool frozen) {
-  const at::NoGradGuard no_grad;
+  const KeptState kept;
   if (frozen) stand_still();
   for (Entry& entry : entries_) {
     const bool started = entry.convergence && number<int64_t>(entry.initialized) != 0;
@@ -182,7 +182,7 @@ WeightOutcome WeightBank::quantize(int index, const at::Tensor& given, WeightMod
   if (entry.mask && mode.training) entry.mask->update(given);
   const at::Tensor weight = entry.mask ? entry.mask->apply(given) : given;
   if (entry.initialized.defined() && number<int64_t>(entry.initialized) == 0) {
-    const at::NoGradGuard no_grad;
+    const KeptState kept;
     entry.quantizer->initialize(weight.detach());
     entry.initialized.fill_(1);
   }

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "checkpoint/checkpoint.h"
+#include "error.h"
 #include "graph/json.h"
 #include "insert/engine.h"
 #include "insert/quantized_tensor.h"
@@ -124,6 +125,7 @@ std::string first_differing_site(PreparedModel& prepared, const graph::Model& mo
 
 VerifyReport verify(PreparedModel& prepared, const IntegerModel& integer,
                     const std::vector<TensorList>& batches) {
+  if (batches.empty()) throw Error("verify: no inputs were given; pass at least one batch.");
   at::NoGradGuard no_grad;
   EvalGuard guard(prepared);
   VerifyReport report;

@@ -57,6 +57,21 @@ class ModelAccess:
         self._examples.append(structure)
         return tensors
 
+    def batch(
+        self, args: tuple[Any, ...], kwargs: Mapping[str, Any], place: str
+    ) -> list[torch.Tensor]:
+        """The tensors of a batch that the engine is to run the model on by itself."""
+        tensors, _ = self.take_apart(args, kwargs)
+        counts = sorted({structure.count for structure in self._examples})
+        if len(tensors) not in counts:
+            expected = " or ".join(str(count) for count in counts)
+            hint = "; of a pair (input, label) pass the input alone" if len(tensors) > 1 else ""
+            raise _C.Error(
+                f"{place}: expected {expected} tensor{'s' * (counts != [1])}, as in the example "
+                f"that prepare() was given, got {len(tensors)}{hint}"
+            )
+        return tensors
+
     def run(
         self,
         core: _C.PreparedModel,
@@ -118,7 +133,10 @@ class ModelAccess:
         for structure in self._examples:
             if structure.count == count:
                 return structure
-        raise _C.Error(f"prepare: no example has {count} tensors; give one to example_inputs")
+        raise _C.Error(
+            f"forward: no example that prepare() was given has {count} tensors; pass the inputs "
+            "like those examples"
+        )
 
 
 @contextlib.contextmanager

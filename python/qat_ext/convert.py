@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NoReturn
 
 import torch
 from torch import nn
@@ -11,7 +11,16 @@ from torch import nn
 from qat_ext import _C
 from qat_ext._access import modes_restored
 from qat_ext._pytree import take_apart, tensor_names
-from qat_ext.prepare import Example, PreparedModule, _checked, as_call
+from qat_ext.prepare import Example, PreparedModule, _checked, batch_tensors
+
+
+def _spelled(value: Any) -> str:
+    """The value where that is short, else its type."""
+    if type(value).__name__ == "ndarray":
+        return "a numpy array (torch.from_numpy() makes it a tensor)"
+    if isinstance(value, (bool, int, float, str)):
+        return repr(value)
+    return f"an object of type {type(value).__name__}"
 
 
 class IntegerModel:
@@ -52,6 +61,11 @@ class IntegerModel:
         """(site, operator) of every node in the order of execution."""
         return self._core.nodes()
 
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        raise _C.Error(
+            "IntegerModel: cannot be copied or pickled; save() it to a file and load() that"
+        )
+
     @property
     def input_names(self) -> list[str]:
         """Names that the tensors of a call may be passed under."""
@@ -73,8 +87,8 @@ class IntegerModel:
         constants = take_apart((args, dict(kwargs)))[1].constants()
         if constants:
             raise _C.Error(
-                f"integer model: expected tensors, got {constants[0]!r}; other arguments are fixed "
-                "by the example that the model was prepared with"
+                f"integer model: expected tensors, got {_spelled(constants[0])}; other arguments "
+                "are fixed by the example that the model was prepared with"
             )
         rest = names[len(tensors) :]
         named = dict(zip(tensor_names(dict(kwargs)), keywords, strict=True))
@@ -138,12 +152,17 @@ def verify(qmodel: nn.Module, int8: IntegerModel, batches: Iterable[Example]) ->
         batches: inputs in the forms that :func:`qat_ext.prepare` takes: a tensor, a tuple of
             arguments or a dict of keyword arguments each. A (image, label) pair of a data loader
             is a tuple of two arguments: pass the image alone.
+
+    Raises:
+        Error: without any batch, which would prove nothing, and naming a batch that does not fit.
     """
     prepared: PreparedModule = _checked(qmodel, "verify")
-    flat = [
-        prepared._access.take_apart(*as_call(batch, f"verify: batches[{index}]"))[0]
-        for index, batch in enumerate(batches)
-    ]
+    flat = batch_tensors(prepared, batches, "verify")
+    if not flat:
+        raise _C.Error(
+            "verify: no inputs were given; pass at least one batch (an iterator that has been read "
+            "once is empty)"
+        )
     with modes_restored(prepared.model):
         report = _C.verify(prepared._core, int8._core, flat)
     return VerifyReport(

@@ -77,14 +77,14 @@ def taps(qmodel: nn.Module, sites: Iterable[str]) -> Iterator[dict[str, Tensor]]
 
     Args:
         qmodel: a model made by :func:`qat_ext.prepare`.
-        sites: names as :func:`qat_ext.plan` prints them and ``qmodel.sites()`` lists them.
+        sites: names that ``qmodel.sites()`` lists.
 
     Returns:
         A dictionary with one tensor per site, the first result of its operator.
 
     Raises:
-        Error: in the forward, for a name that is no site (with the nearest one) and for a site
-            that the forward does not pass.
+        Error: for a plain string; in the forward, for a name that is no site (with the nearest
+            one) and for a site that the forward does not pass.
 
     >>> import torch, qat_ext
     >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.ReLU(), torch.nn.Linear(3, 2))
@@ -96,6 +96,8 @@ def taps(qmodel: nn.Module, sites: Iterable[str]) -> Iterator[dict[str, Tensor]]
     (torch.Size([2, 3]), True)
     """
     prepared = _checked(qmodel, "taps")
+    if isinstance(sites, str):
+        raise _C.Error(f"taps: sites: expected a list of names, got a string; pass [{sites!r}]")
     outer = prepared._taps
     values: dict[str, Tensor | None] = dict.fromkeys(sites)
     prepared._taps = values

@@ -29,7 +29,9 @@ def merge_ranges(qmodel: nn.Module, state: Mapping[str, torch.Tensor]) -> None:
                     qat_ext.merge_ranges(qmodel, other)
 
     Raises:
-        Error: when the state is of another model or recipe; nothing has been merged then.
+        Error: when the state lacks a quantizer of this model, or was observed by a method of
+            another kind; nothing has been merged then. What does not change the observed ranges,
+            like bits and symmetry, may differ.
 
     >>> import torch, qat_ext
     >>> model, recipe = torch.nn.Linear(2, 2), {"activations": {"method": "minmax"}}

@@ -4,7 +4,7 @@ import contextlib
 import copy
 import functools
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NoReturn, TypeAlias, cast
 
 import torch
@@ -31,6 +31,15 @@ def as_call(example: Example, place: str) -> tuple[tuple[Any, ...], dict[str, An
         f"{place}: expected a tensor, a tuple of arguments or a dict of keyword arguments, got "
         f"{type(example).__name__}"
     )
+
+
+def batch_tensors(
+    prepared: "PreparedModule", batches: Iterable[Example], function: str
+) -> list[list[torch.Tensor]]:
+    """The tensors of each batch that `function` was given, ready to run the model on."""
+    prepared._access.model = prepared.model
+    places = ((f"{function}: batches[{index}]", batch) for index, batch in enumerate(batches))
+    return [prepared._access.batch(*as_call(batch, place), place) for place, batch in places]
 
 
 class QuantizerState(nn.Module):
@@ -115,6 +124,11 @@ class PreparedModule(nn.Module):
         through ``.data``, which leaves no trace, counts from the next forward on.
         """
         if "torch._dynamo" in sys.modules:
+            if torch.compiler.is_exporting():
+                raise _C.Error(
+                    "forward: torch.export cannot trace a prepared model; export the integer model "
+                    "with convert() and save()"
+                )
             return _run_uncompiled(self, args, kwargs)
         return self._run(args, kwargs)
 
@@ -214,8 +228,10 @@ def prepare(
     Args:
         model: any module; it is run, not rewritten, and stays the owner of its parameters.
         example_inputs: a tensor, a tuple of positional arguments, a dict of keyword arguments, or
-            a list of several such examples where the model has several ways. Axis 0 of the tensors
-            is the batch.
+            a list of such examples. Axis 0 of the tensors is the batch. The model is planned by the
+            first example; the others must take the same path through it, since a prepared model
+            holds one path only. Where a model decides by its data, let it compute both ways and
+            select with ``torch.where``.
         recipe: a name (``"int8"``, ``"int8-symmetric"``), the path of a YAML file, or a dict of the
             keys that differ from the default, as in ``{"weights": {"bits": 4}}``.
 
@@ -224,7 +240,8 @@ def prepare(
         as before.
 
     Raises:
-        Error: naming the site that cannot be planned, or the key of the recipe that is wrong.
+        Error: naming the site that cannot be planned, the parameter that is not float32, the
+            example that takes another path, or the key of the recipe that is wrong.
     """
     if not isinstance(model, nn.Module):
         raise _C.Error(f"prepare: model: expected a torch.nn.Module, got {type(model).__name__}")
@@ -268,7 +285,8 @@ def activation_ranges(
     ([-3.0, 200.0], [1.0, 400.0])
     """
     prepared = _checked(qmodel, "activation_ranges")
-    tensors, _ = prepared._access.take_apart(*as_call(inputs, "activation_ranges: inputs"))
+    place = "activation_ranges: inputs"
+    tensors = prepared._access.batch(*as_call(inputs, place), place)
     prepared._access.model = prepared.model
     found = prepared._core.activation_ranges(tensors)
     return {site: (low, high) for site, low, high in found}
@@ -316,7 +334,10 @@ def step(qmodel: nn.Module, fraction: float) -> None:
     >>> float(qmodel.quantizers.schedule.fraction)
     1.0
     """
-    _checked(qmodel, "step")._core.step(fraction)
+    prepared = _checked(qmodel, "step")
+    if isinstance(fraction, str) or not hasattr(fraction, "__float__"):
+        raise _C.Error(f"step: fraction: expected a number from 0 to 1, got {fraction!r}")
+    prepared._core.step(float(fraction))
 
 
 def oscillation_loss(qmodel: nn.Module) -> torch.Tensor:

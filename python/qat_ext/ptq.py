@@ -22,7 +22,7 @@ import torch
 from torch import nn
 
 from qat_ext import _C
-from qat_ext.prepare import Example, PreparedModule, _checked, as_call
+from qat_ext.prepare import Example, PreparedModule, _checked, batch_tensors
 
 #: A state dict of the float model that the quantized one is to follow.
 Reference = Mapping[str, torch.Tensor]
@@ -35,16 +35,6 @@ class Rounded:
     nearest_error: float  #: mean square error of the layer's output, weights rounded to nearest
     error: float  #: the same after the choice
     changed: float  #: share of the weights that are not rounded to nearest
-
-
-def _tensors(
-    prepared: PreparedModule, batches: Iterable[Example], function: str
-) -> list[list[torch.Tensor]]:
-    prepared._access.model = prepared.model
-    return [
-        prepared._access.take_apart(*as_call(batch, f"{function}: batches[{index}]"))[0]
-        for index, batch in enumerate(batches)
-    ]
 
 
 def _named(
@@ -121,7 +111,7 @@ def reestimate_batch_norm(qmodel: nn.Module, batches: Iterable[Example]) -> dict
     True
     """
     prepared = _checked(qmodel, "reestimate_batch_norm")
-    lists = _tensors(prepared, batches, "reestimate_batch_norm")
+    lists = batch_tensors(prepared, batches, "reestimate_batch_norm")
     return dict(_C.reestimate_batch_norm(prepared._core, lists))
 
 
@@ -158,7 +148,7 @@ def correct_bias(
     True
     """
     prepared = _checked(qmodel, "correct_bias")
-    lists = _tensors(prepared, batches, "correct_bias")
+    lists = batch_tensors(prepared, batches, "correct_bias")
     named = _named(prepared, reference, "correct_bias")
     return dict(_C.correct_bias(prepared._core, lists, named))
 
@@ -206,7 +196,7 @@ def adaround(
     True
     """
     prepared = _checked(qmodel, "adaround")
-    lists = _tensors(prepared, batches, "adaround")
+    lists = batch_tensors(prepared, batches, "adaround")
     named = _named(prepared, reference, "adaround")
     options = _C.AdaroundOptions()
     options.iterations, options.lr, options.samples = iterations, lr, samples

@@ -1,6 +1,8 @@
 """The integer model in Python: calls, names, files."""
 
+import copy
 import dataclasses
+import pickle
 
 import pytest
 import qat_ext as qat
@@ -115,3 +117,39 @@ def test_tuple_results():
     with torch.no_grad():
         for ours, theirs in zip(result, qmodel(x), strict=True):
             assert torch.equal(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("batches", "message"),
+    [
+        ([], "^verify: no inputs were given; pass at least one batch"),
+        (iter(()), "^verify: no inputs were given; pass at least one batch"),
+        (
+            [(torch.zeros(5, 4), torch.zeros(5, 4), torch.zeros(5))],
+            r"^verify: batches\[0\]: expected 2 tensors, as in the example that prepare\(\) was "
+            r"given, got 3; of a pair \(input, label\) pass the input alone",
+        ),
+        ([torch.zeros(5, 4)], r"^verify: batches\[0\]: expected 2 tensors, .*, got 1$"),
+        ([[torch.zeros(5, 4)]], r"^verify: batches\[0\]: expected a tensor, a tuple of arguments"),
+    ],
+)
+def test_verify_takes_batches_like_the_example(converted, batches, message):
+    with pytest.raises(qat.Error, match=message):
+        qat.verify(*converted, batches)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_copies_go_through_a_file(converted, copied):
+    message = r"IntegerModel: cannot be copied or pickled; save\(\) it to a file and load\(\) that"
+    with pytest.raises(qat.Error, match=message):
+        copied(converted[1])
+
+
+def test_arguments_that_are_no_tensors(converted):
+    x = torch.zeros(5, 4)
+    with pytest.raises(qat.Error, match=r"expected tensors, got a numpy array \(torch\.from_nu"):
+        converted[1](x.numpy(), x)
+    with pytest.raises(qat.Error, match="expected tensors, got 3; other arguments are fixed by"):
+        converted[1](x, x, 3)
+    with pytest.raises(qat.Error, match="expected tensors, got an object of type set; other"):
+        converted[1](x, x, {1})

@@ -140,6 +140,15 @@ def test_an_unknown_site_is_named_with_the_nearest() -> None:
         qat.taps(qmodel, ["rleu"]),
     ):
         qmodel(X)
+    with (
+        pytest.raises(
+            qat.Error, match="there is no site '0.input'; sites.. lists '0', '1', 'relu'"
+        ),
+        qat.taps(qmodel, ["0.input"]),
+    ):
+        qmodel(X)
+    with pytest.raises(qat.Error, match=r"expected a list of names, got a string; pass \['relu'\]"):
+        qat.taps(qmodel, "relu").__enter__()
     with pytest.raises(qat.Error, match="taps: expected a model made by prepare"):
         qat.taps(nn.Linear(2, 2), []).__enter__()
 

@@ -184,9 +184,11 @@ def test_exception_while_preparing_arrives_unchanged():
 
 
 def test_torch_errors_keep_their_type_and_lose_the_backtrace():
-    qmodel = qat.prepare(small(), torch.randn(4, 4))
-    with pytest.raises(ValueError, match="expected a last axis of 4") as caught:
-        qmodel(torch.randn(4, 5))
+    model = nn.Sequential(nn.Linear(4, 4), nn.CosineSimilarity(1))
+    model.forward = lambda x: model[0](x) + torch.embedding(x, x)
+    with pytest.raises(RuntimeError, match="Expected tensor for argument #1 'indices'") as caught:
+        qat.prepare(model, torch.randn(4, 4))
+    assert type(caught.value) is RuntimeError
     assert "frame #" not in str(caught.value)
 
 
@@ -215,17 +217,34 @@ def test_transformers_output():
     assert [state.shape for state in result.hidden_states] == 2 * [(2, 8, 16)]
 
 
+class Branch(nn.Module):
+    """Decides by its data."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.other = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x):
+        return self.first(x) if x.detach().sum() > 0 else self.other(x)
+
+
 @pytest.mark.parametrize(
     ("inputs", "message"),
     [
         ([], "prepare: example_inputs: expected at least one example, got an empty list"),
         ((), "prepare: example_inputs: expected at least one tensor, got none"),
         (3, r"prepare: example_inputs\[0\]: expected a tensor, a tuple of arguments or a dict"),
+        (
+            [torch.ones(2, 4), -torch.ones(2, 4)],
+            r"prepare: example 1 takes another path through the model than example 0: it comes to "
+            r"'other' \(linear\) where that comes to 'first' \(linear\)\. A prepared model holds "
+            r"one path only: compute both ways and select with torch.where",
+        ),
     ],
 )
 def test_example_errors(inputs, message):
     with pytest.raises(qat.Error, match=message):
-        qat.prepare(small(), inputs)
+        qat.prepare(Branch(), inputs)
 
 
 def test_ambiguous_examples():

@@ -123,17 +123,25 @@ TEST_F(PreparedModelTest, RefusesWhatItCannotRun) {
   EXPECT_EQ(message_of([&] { prepared->forward(input); }),
             "forward: the quantizer 'conv1.input' has seen no data; run calibrate(), or a training "
             "step, before eval().");
+  net->train();
+  EXPECT_EQ(message_of([&] {
+              prepared->forward(torch::randn({2, 5, 10, 10}));
+            }),
+            "forward: 'conv1' (conv2d): conv_int: codes: expected 3 channels, as the weight has, "
+            "got 5.");
   train(*prepared);
   net->eval();
   EXPECT_TRUE(prepared->forward(input).isfinite().all().item<bool>());
+  EXPECT_EQ(message_of([&] { verify(*prepared, convert(*prepared), {}); }),
+            "verify: no inputs were given; pass at least one batch.");
 }
 
-TEST_F(PreparedModelTest, AnExceptionOfTheModelArrivesUnchangedAndDoesNoHarm) {
+TEST_F(PreparedModelTest, ARefusedForwardDoesNoHarm) {
   const auto prepared = prepare(net, {input});
   train(*prepared);
   net->eval();
   const at::Tensor expected = prepared->forward(input);
-  EXPECT_THROW(prepared->forward(torch::randn({2, 5, 10, 10})), c10::Error);
+  EXPECT_THROW(prepared->forward(torch::randn({2, 5, 10, 10})), Error);
   EXPECT_TRUE(prepared->forward(input).equal(expected));
 }
 

@@ -79,8 +79,35 @@ TEST(RecomputeTest, EqualsTheRunWithout) {
   }
 }
 
-TEST(RecomputeTest, NothingBeginsOutsideOfAForward) {
-  EXPECT_EQ(Recomputation::begin({torch::ones({1})}), nullptr);
+// Around the whole prepared model, twice before one backward.
+TEST(RecomputeTest, WholeForwardsEqualTheRunWithout) {
+  torch::manual_seed(1);
+  Net plain, saved;
+  {
+    at::NoGradGuard no_grad;
+    for (const auto& item : plain->named_parameters()) {
+      saved->named_parameters()[item.key()].copy_(item.value());
+    }
+  }
+  const at::Tensor x = torch::randn({4, 3, 10, 10}).requires_grad_();
+  const auto expected = prepare(plain, {x}), got = prepare(saved, {x});
+  const auto whole = [&](const at::Tensor& t) { return got->forward(t); };
+  const auto checkpointed = [&](const at::Tensor& t) {
+    return Checkpoint::apply(t, Checkpoint::Block(whole));
+  };
+  (expected->forward(x).square().sum() + expected->forward(3 * x).square().sum()).backward();
+  (checkpointed(x).square().sum() + checkpointed(3 * x).square().sum()).backward();
+  for (const auto& item : plain->named_parameters()) {
+    EXPECT_TRUE(saved->named_parameters()[item.key()].grad().equal(item.value().grad()))
+        << item.key();
+  }
+  for (const auto& item : plain->named_buffers()) {
+    EXPECT_TRUE(saved->named_buffers()[item.key()].equal(item.value())) << item.key();
+  }
+  const NamedTensors theirs = got->state(), ours = expected->state();
+  for (size_t i = 0; i < ours.size(); ++i) {
+    EXPECT_TRUE(theirs[i].second.equal(ours[i].second)) << ours[i].first;
+  }
 }
 
 }  // namespace

@@ -105,7 +105,8 @@ TEST_F(TapsTest, NamesWhatIsNoSite) {
   EXPECT_EQ(message_of([&] { prepared->forward_with_taps({input}, {"rleu"}); }),
             "taps: there is no site 'rleu'; did you mean 'relu'?");
   EXPECT_EQ(message_of([&] { prepared->forward_with_taps({input}, {"attention"}); }),
-            "taps: there is no site 'attention'; plan() prints the sites");
+            "taps: there is no site 'attention'; sites() lists 'conv1', 'bn1', 'relu', 'conv2', "
+            "'bn2', 'add', 'relu_1', 'mean' and others");
 }
 
 }  // namespace
