@@ -55,7 +55,7 @@ int calibrate(const std::string& what, const std::vector<std::string>& overrides
                    ": error: recipe.prune: weights are pruned in quantization-aware steps, and "
                    "'qat calibrate' has none; use 'qat train', or prune.method: none");
   }
-  const RunFolder folder = choose_folder(job);
+  RunFolder folder = choose_folder(job);
   return conclude(run_job(job, folder));
 }
 

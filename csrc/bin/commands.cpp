@@ -120,7 +120,7 @@ int train(const std::string& job_path, const std::vector<std::string>& overrides
     throw JobError(job_path + ": error: weights: there is no file " + job.weights +
                    "; give the path of a float model such as a run's float.safetensors");
   }
-  const RunFolder folder = choose_folder(job);
+  RunFolder folder = choose_folder(job);
   return conclude(run_job(job, folder));
 }
 

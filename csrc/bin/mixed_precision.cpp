@@ -30,7 +30,7 @@ struct FloatModel {
 RunFolder train_float(const std::string& path, const std::vector<std::string>& overrides) {
   install_stop_handler();
   Job job = load_job(path, overrides);
-  const RunFolder folder = choose_folder(job);
+  RunFolder folder = choose_folder(job);
   run_float_phase(job, folder);
   // What follows writes nothing that a signal could leave half done.
   for (const int number : {SIGINT, SIGTERM}) std::signal(number, SIG_DFL);

@@ -200,7 +200,7 @@ graph::Model parse(const std::string& bytes, const std::string& origin) {
   File file = safetensors::parse(bytes, origin);
   require_metadata_keys(file, origin);
   require_version(file, "format", format_name(), origin);
-  require_digest(bytes, file.metadata.at("sha256"), origin, "copy or export it again");
+  require_digest(bytes, "sha256", file.metadata.at("sha256"), origin, "copy or export it again");
   require_version(file, "numerics", std::to_string(kNumericsVersion), origin);
   graph::Model model;
   model.provenance = provenance_from(file.metadata.at("provenance"), origin);

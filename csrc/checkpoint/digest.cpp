@@ -16,14 +16,14 @@ constexpr size_t kDigits = 64;
 std::string blank_digest() { return std::string(kDigits, '0'); }
 
 void insert_digest(std::string& bytes) {
-  const std::string key = "\"sha256\":\"";
+  const std::string key = "sha256\":\"";
   const size_t digits = bytes.find(key + blank_digest()) + key.size();
   bytes.replace(digits, kDigits, sha256(bytes));
 }
 
-void require_digest(const std::string& bytes, const std::string& found, const std::string& origin,
-                    const std::string& remedy) {
-  const std::string place = origin + ": __metadata__: sha256: ";
+void require_digest(const std::string& bytes, const std::string& key, const std::string& found,
+                    const std::string& origin, const std::string& remedy) {
+  const std::string place = origin + ": __metadata__: " + key + ": ";
   if (found.size() != kDigits || found.find_first_not_of("0123456789abcdef") != std::string::npos) {
     throw Error(place + "64 lower-case hexadecimal digits expected, got " +
                 graph::in_quotes(found));

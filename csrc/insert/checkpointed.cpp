@@ -35,7 +35,8 @@ std::shared_ptr<NotedForward> forward_to_repeat(const std::shared_ptr<const void
   for (const auto& run : runs()) {
     if (!run->again) continue;
     const auto& all = run->noted->all;
-    const bool known = run->next < all.size() && all[run->next]->engine.lock() == engine;
+    const bool known = run->next < all.size() && all[run->next] != nullptr &&
+                       all[run->next]->engine.lock() == engine;
     if (!known || !(all[run->next]->floating || all[run->next]->bank)) {
       throw Error(
           "forward: a checkpointed function runs again in backward, but it calls prepared models "
@@ -51,7 +52,10 @@ bool note_forward(const std::shared_ptr<NotedForward>& forward) {
   bool noted = false;
   for (const auto& run : runs()) {
     if (run->again) break;
-    run->noted->all.push_back(forward);
+    auto& all = run->noted->all;
+    if (all.size() == kMostForwards) all.assign(kMostForwards, nullptr);
+    if (!all.empty() && all.front() == nullptr) continue;
+    all.push_back(forward);
     noted = true;
   }
   return noted;

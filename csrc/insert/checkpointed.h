@@ -25,6 +25,7 @@ struct NotedForward {
   std::shared_ptr<QuantizerBank> bank;  // as the forward used it; nullptr: it has not ended
 };
 
+// Forwards that move nothing (eval) are not noted.
 struct NotedForwards {
   bool gradients = false;  // wanted where the checkpoint begins; its first run may be without
   std::vector<std::shared_ptr<NotedForward>> all;
@@ -42,6 +43,10 @@ struct CheckpointedRun {
 // What the forward of this engine that begins now has to repeat; nullptr: it is a forward of its
 // own. Throws qat::Error where a function that runs again calls other models than before.
 std::shared_ptr<NotedForward> forward_to_repeat(const std::shared_ptr<const void>& engine);
+
+// More forwards than a checkpointed function has: an exception left it, which somebody holds, and
+// its run never ends.
+constexpr size_t kMostForwards = 1024;
 
 // Notes a forward wherever a checkpointed function runs for the first time, out to the first that
 // runs again. True: somewhere.

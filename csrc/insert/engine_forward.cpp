@@ -84,8 +84,8 @@ TensorList Engine::run(insert::Session& session, const TensorList& inputs) {
   try {
     const insert::ModeGuard guard(&session);
     outputs = access.forward(inputs);
-  } catch (...) {
-    if (session.failure()) std::rethrow_exception(session.failure());
+  } catch (const std::exception& arrived) {
+    session.rethrow_failure(arrived);
     throw;
   }
   for (at::Tensor& output : outputs) output = insert::realize(output);
@@ -115,16 +115,18 @@ TensorList Engine::forward(const TensorList& inputs) {
         "forward: a prepared model was called inside the forward of another model that is being "
         "prepared or run; prepare the outer model alone, or call the inner one outside of it.");
   }
-  require_no_transform();
-  if (const auto first = insert::forward_to_repeat(alive_)) {
+  const bool floating = phase() == Phase::floating && !tap;
+  if (!floating) require_no_transform();
+  const insert::SessionOptions chosen = options();
+  // What moves nothing may simply run again, or not.
+  const bool moves = chosen.observe || chosen.training;
+  if (const auto first = moves ? insert::forward_to_repeat(alive_) : nullptr) {
     insert::note_forward(first);
     return repeat(*first, inputs);
   }
-  const bool floating = phase() == Phase::floating && !tap;
-  const insert::SessionOptions chosen = options();
   const auto note = std::make_shared<insert::NotedForward>(
       insert::NotedForward{alive_, floating, chosen, nullptr});
-  const bool noted = insert::note_forward(note);
+  const bool noted = moves && insert::note_forward(note);
   if (floating) return access.forward(inputs);
   require_cpu(inputs);
   const auto record = new_record();

@@ -90,10 +90,16 @@ Session::Origin Session::result_origin(Call& call) {
 void Session::handle(const c10::OperatorHandle& op, torch::jit::Stack& stack) {
   try {
     dispatch(op, stack);
-  } catch (const Error&) {
+  } catch (const Error& error) {
     failure_ = std::current_exception();
+    failure_text_ = error.what();
     throw;
   }
+}
+
+void Session::rethrow_failure(const std::exception& arrived) const {
+  const bool same = std::string_view(arrived.what()).find(failure_text_) != std::string_view::npos;
+  if (failure_ && same) std::rethrow_exception(failure_);
 }
 
 void Session::dispatch(const c10::OperatorHandle& op, torch::jit::Stack& stack) {

@@ -44,9 +44,10 @@ class Session final : public Handler {
 
   void handle(const c10::OperatorHandle& op, torch::jit::Stack& stack) override;
 
-  // The error that ended the forward, as it was thrown here: on its way through the model's own
-  // code (Python) an exception changes its type.
-  std::exception_ptr failure() const { return failure_; }
+  // Throws the error that ended the forward, as it was thrown here: on its way through the model's
+  // own code (Python) an exception changes its type, but not its text. The model may have caught it
+  // and ended for another reason: then this returns.
+  void rethrow_failure(const std::exception& arrived) const;
 
   std::function<void(const std::string& site, const Codes& codes)> probe;
   // The float values of the same sites, where nothing is quantized.
@@ -166,6 +167,7 @@ class Session final : public Handler {
   std::vector<bool> visited_;  // sites, by node
   std::shared_ptr<ForwardRecord> record_;
   std::exception_ptr failure_;
+  std::string failure_text_;
 };
 
 }  // namespace qat::insert

@@ -51,7 +51,8 @@ bool decides_by_data(const capture::Trace& trace) {
 
 }  // namespace
 
-// What an operator of qat_ext or ATen refuses, named by its site.
+// What an operator of qat_ext refuses, named by its site. Other errors (an axis that does not
+// exist) are those that the float model would end with, and the model may wait for their type.
 std::optional<Session::Results> Session::planned_at_site(Call& call) {
   const auto refuse = [&call](const std::string& reason) {
     throw Error("forward: '" + call.name() + "' (" + call.known.stem + "): " + reason);
@@ -65,9 +66,7 @@ std::optional<Session::Results> Session::planned_at_site(Call& call) {
   }
   try {
     return planned(call);
-  } catch (const c10::OutOfMemoryError&) {
-    throw;
-  } catch (const c10::Error& error) {
+  } catch (const c10::ValueError& error) {
     refuse(error.what_without_backtrace());
   }
   return std::nullopt;

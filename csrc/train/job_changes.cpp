@@ -14,6 +14,8 @@ Json flat(const Job& job) { return to_json(parse_yaml(to_yaml(job), "job")).flat
 bool is_path(const std::string& key) {
   static const std::set<std::string> paths = {"name",
                                               "run",
+                                              "weights",
+                                              "distill.teacher",
                                               "data.root",
                                               "data.train",
                                               "data.test",

@@ -65,6 +65,8 @@ class Silence : public c10::WarningHandler {
 
 class Runner {
  public:
+  Runner(const Runner&) = delete;
+  Runner& operator=(const Runner&) = delete;
   Runner(Start start, const RunFolder& folder, const TrainingState* resumed)
       : folder_(folder),
         start_(std::move(start)),
@@ -252,10 +254,10 @@ class Runner {
   std::shared_ptr<PreparedModel> prepared_;
 };
 
-Runner new_run(const Job& job, const RunFolder& folder) {
+Runner new_run(const Job& job, RunFolder& folder) {
   Start start(job);
   start.check_new();
-  make_folder(folder, job);
+  make_folder(folder, start.session.job);
   return {std::move(start), folder, nullptr};
 }
 
@@ -276,9 +278,9 @@ std::string Summary::line() const {
   return text;
 }
 
-void run_float_phase(const Job& job, const RunFolder& folder) { new_run(job, folder).run_float(); }
+void run_float_phase(const Job& job, RunFolder& folder) { new_run(job, folder).run_float(); }
 
-Summary run_job(const Job& job, const RunFolder& folder) { return new_run(job, folder).run(); }
+Summary run_job(const Job& job, RunFolder& folder) { return new_run(job, folder).run(); }
 
 Summary resume_job(const Job& job, const RunFolder& folder) {
   Start start(job);

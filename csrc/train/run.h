@@ -22,14 +22,14 @@ struct Summary {
 };
 
 // Runs the job in a folder that choose_folder() gave, which is made when nothing speaks against the
-// job. Throws Stopped after a signal.
-Summary run_job(const Job& job, const RunFolder& folder);
+// job, and may get another number then. Throws Stopped after a signal.
+Summary run_job(const Job& job, RunFolder& folder);
 
 // Goes on from the latest checkpoint of the run, or from the start where there is none. Throws
 // Stopped.
 Summary resume_job(const Job& job, const RunFolder& folder);
 
 // The float phase of a new run alone; resume_job goes on from there. Throws Stopped.
-void run_float_phase(const Job& job, const RunFolder& folder);
+void run_float_phase(const Job& job, RunFolder& folder);
 
 }  // namespace qat::train

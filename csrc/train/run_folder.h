@@ -9,6 +9,7 @@ namespace qat::train {
 
 struct RunFolder {
   std::string path;
+  bool numbered = false;  // the name is one of several that will do
 
   std::string job() const { return path + "/job.yaml"; }
   std::string checkpoints() const { return path + "/checkpoints"; }
@@ -24,8 +25,9 @@ struct RunFolder {
 // The folder of a new run, which goes into job.run. A job without `run` gets runs/<name>, or
 // runs/<name>-2 and so on; a `run` that holds a run already is an error.
 RunFolder choose_folder(Job& job);
-// Makes it and writes the resolved job into it. Two runs cannot make the same.
-void make_folder(const RunFolder& folder, const Job& job);
+// Makes it and writes the resolved job into it. Of two runs that chose the same one the later
+// throws JobError, or takes the next name where the job gives none.
+void make_folder(RunFolder& folder, Job& job);
 // Throws JobError when there is no run at `path`.
 RunFolder open_run(const std::string& path);
 

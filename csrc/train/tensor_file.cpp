@@ -19,7 +19,7 @@ struct DtypeName {
 constexpr DtypeName kDtypes[] = {{at::kDouble, "F64"}, {at::kFloat, "F32"}, {at::kLong, "I64"},
                                  {at::kChar, "I8"},    {at::kByte, "U8"},   {at::kBool, "BOOL"}};
 
-constexpr const char* kDigest = "sha256";
+constexpr const char* kDigest = "qat_ext.sha256";
 
 }  // namespace
 
@@ -51,7 +51,7 @@ TensorFile load_tensors(const std::string& path, const std::string& remedy) {
   const auto file = safetensors::parse(bytes, path);
   const auto digest = file.metadata.find(kDigest);
   if (digest != file.metadata.end()) {
-    checkpoint::require_digest(bytes, digest->second, path, remedy);
+    checkpoint::require_digest(bytes, kDigest, digest->second, path, remedy);
   }
   TensorFile result{.tensors = {}, .metadata = file.metadata};
   for (const auto& [name, entry] : file.tensors) {

@@ -129,3 +129,37 @@ def test_step_takes_a_number(fraction):
     model, x = images()
     with pytest.raises(qat.Error, match="^step: fraction: expected a number from 0 to 1, got "):
         qat.step(qat.prepare(model, x), fraction)
+
+
+class Guarded(nn.Module):
+    """Waits for what goes wrong inside, and ends in its own way."""
+
+    def __init__(self, fails, awaited, then):
+        super().__init__()
+        self.layer, self.active = nn.Linear(4, 4), False
+        self.fails, self.awaited, self.then = fails, awaited, then
+
+    def forward(self, x):
+        y = torch.relu(self.layer(x))
+        if self.active:
+            try:
+                self.fails(self, x, y)
+            except self.awaited:
+                raise self.then from None
+        return y.mean(1)
+
+
+@pytest.mark.parametrize("then", [KeyboardInterrupt("stop"), KeyError("own")])
+@pytest.mark.parametrize(
+    ("fails", "awaited"),
+    [
+        (lambda model, x, y: model.layer(x[:, :2]), RuntimeError),
+        (lambda model, x, y: y.mean(9), IndexError),
+    ],
+)
+def test_a_model_may_wait_for_errors_and_end_otherwise(fails, awaited, then):
+    model, x = Guarded(fails, awaited, then), torch.randn(2, 4)
+    qmodel = ready(model, x).eval()
+    model.active = True
+    with pytest.raises(type(then), match=str(then.args[0])):
+        qmodel(x)

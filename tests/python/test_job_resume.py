@@ -45,8 +45,8 @@ def _change_byte(path: Path) -> None:
 def _damaged(path: Path, remedy: str) -> re.Pattern[str]:
     digest = "[0-9a-f]{64}"
     return re.compile(
-        rf"qat: error: {re.escape(str(path))}: __metadata__: sha256: the file is damaged: it says "
-        rf"{digest}, its bytes give {digest}; {re.escape(remedy)}\n"
+        rf"qat: error: {re.escape(str(path))}: __metadata__: qat_ext.sha256: the file is damaged: "
+        rf"it says {digest}, its bytes give {digest}; {re.escape(remedy)}\n"
     )
 
 
@@ -117,7 +117,7 @@ def test_a_checkpoint_of_an_earlier_version_loads(stopped: Path, run: Path) -> N
     raw = latest.read_bytes()
     size = int.from_bytes(raw[:8], "little")
     header = raw[8 : 8 + size].decode()
-    for key in ("sha256", "job", "data"):
+    for key in ("qat_ext.sha256", "job", "data"):
         header, count = re.subn(rf'"{key}":"(?:[^"\\]|\\.)*",?', "", header, count=1)
         assert count == 1
     header = header.replace(",}", "}").ljust(size)

@@ -243,3 +243,21 @@ def test_an_error_inside_leaves_later_forwards_alone():
         checkpoint(fails, x, use_reentrant=False)
     assert_same_bits(train(saved, x, around(False)), train(plain, x, directly))
     del caught
+
+
+@REENTRANT
+def test_a_frozen_teacher_may_be_asked_in_the_first_run_alone(reentrant):
+    """Its forward moves nothing, so that nothing has to be repeated."""
+    torch.manual_seed(2)
+    (student, x), (teacher, _) = images(), images()
+    student, teacher = ready(student, x, "int8").train(), ready(teacher, x, "int8").eval()
+    known = []
+
+    def distilled(inputs):
+        if not known:
+            with torch.no_grad():
+                known.append(teacher(inputs))
+        return (student(inputs) - known[0]).square().sum()
+
+    around(reentrant)(distilled, x).backward()
+    assert all(parameter.grad is not None for parameter in student.parameters())

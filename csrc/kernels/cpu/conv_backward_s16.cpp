@@ -44,7 +44,7 @@ const std::vector<const Kernels*>& available_kernels() {
   return found;
 }
 
-const Kernels& kernels_for(std::string_view capability) {
+const Kernels& kernels_for([[maybe_unused]] std::string_view capability) {
 #if defined(__x86_64__)
   if (capability == "avx512") return *available_kernels().front();
   if (capability == "avx2") return avx2_kernels();

@@ -23,7 +23,8 @@ TEST(JobChanges, NamesKeysThatOneOfThemLacks) {
 }
 
 TEST(JobChanges, NamesAndPathsAreNone) {
-  EXPECT_EQ(changes_between(job(), job({"name=b", "run=r", "data.train=u.csv"})), Words{});
+  EXPECT_EQ(changes_between(job(), job({"name=b", "run=r", "data.train=u.csv", "weights=w"})),
+            Words{});
 }
 
 }  // namespace
