@@ -52,4 +52,11 @@ MaskedCodes masked_codes(const Chain& chain, const QuantizeTo& to) {
   return {codes, mask};
 }
 
+KeptMask::KeptMask(const MaskedCodes& masked)
+    : mask(masked.mask), stride(masked.codes.strides().vec()) {}
+
+at::Tensor KeptMask::through(const at::Tensor& grad) const {
+  return call::straight_through(grad, mask, stride);
+}
+
 }  // namespace qat::insert

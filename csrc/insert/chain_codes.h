@@ -1,6 +1,8 @@
 #pragma once
 // The codes of a chain: in one pass over memory, or in a pass per step.
 
+#include <vector>
+
 #include "insert/nodes.h"
 
 namespace qat::insert {
@@ -17,5 +19,16 @@ struct MaskedCodes {
   at::Tensor codes, mask;
 };
 MaskedCodes masked_codes(const Chain& chain, const QuantizeTo& to);
+// What a derivative keeps of them.
+struct KeptMask {
+  at::Tensor mask;
+  std::vector<int64_t> stride;  // of the codes
+  explicit KeptMask(const MaskedCodes& masked);
+  template <typename F>
+  void tensors(F&& f) {
+    f(mask);
+  }
+  at::Tensor through(const at::Tensor& grad) const;
+};
 
 }  // namespace qat::insert

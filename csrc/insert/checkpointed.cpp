@@ -35,8 +35,7 @@ std::shared_ptr<NotedForward> forward_to_repeat(const std::shared_ptr<const void
   for (const auto& run : runs()) {
     if (!run->again) continue;
     const auto& all = run->noted->all;
-    const bool known = run->next < all.size() && all[run->next] != nullptr &&
-                       all[run->next]->engine.lock() == engine;
+    const bool known = run->next < all.size() && all[run->next]->engine.lock() == engine;
     if (!known || !(all[run->next]->floating || all[run->next]->bank)) {
       throw Error(
           "forward: a checkpointed function runs again in backward, but it calls prepared models "
@@ -52,10 +51,13 @@ bool note_forward(const std::shared_ptr<NotedForward>& forward) {
   bool noted = false;
   for (const auto& run : runs()) {
     if (run->again) break;
-    auto& all = run->noted->all;
-    if (all.size() == kMostForwards) all.assign(kMostForwards, nullptr);
-    if (!all.empty() && all.front() == nullptr) continue;
-    all.push_back(forward);
+    NotedForwards& known = *run->noted;
+    known.abandoned = known.abandoned || known.all.size() == kMostForwards;
+    if (known.abandoned) {
+      known.all.clear();
+      continue;
+    }
+    known.all.push_back(forward);
     noted = true;
   }
   return noted;

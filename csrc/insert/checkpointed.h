@@ -29,6 +29,7 @@ struct NotedForward {
 struct NotedForwards {
   bool gradients = false;  // wanted where the checkpoint begins; its first run may be without
   std::vector<std::shared_ptr<NotedForward>> all;
+  bool abandoned = false;  // more than kMostForwards: nothing is noted any longer
 };
 
 // A run of a checkpointed function in this thread, until the last owner lets go.

@@ -160,7 +160,7 @@ torch::autograd::edge_list edges_to(Operands operands);
 
 // Gives fresh results their history.
 template <typename Derivative>
-void attach(const std::vector<at::Tensor>& results, Derivative derivative, Operands operands) {
+void attach(c10::ArrayRef<at::Tensor> results, Derivative derivative, Operands operands) {
   const auto node = make_node<GradientNode<Derivative>>(std::move(derivative), edges_to(operands));
   for (const at::Tensor& result : results) torch::autograd::set_history(result, node);
 }
@@ -168,8 +168,7 @@ void attach(const std::vector<at::Tensor>& results, Derivative derivative, Opera
 // A fresh result with its history.
 template <typename Derivative>
 at::Tensor attached(at::Tensor result, Derivative derivative, Operands operands) {
-  torch::autograd::set_history(
-      result, make_node<GradientNode<Derivative>>(std::move(derivative), edges_to(operands)));
+  attach({result}, std::move(derivative), operands);
   return result;
 }
 

@@ -62,16 +62,10 @@ struct SumDerivative {
 };
 
 // Note [One bit per element]: the mask is all that is kept.
-struct MaskedDerivative {
+struct MaskedDerivative : KeptMask {
   static constexpr const char* kName = "qat_ext::MaskedBackward";
-  at::Tensor mask;
-  std::vector<int64_t> mask_stride;
-  template <typename F>
-  void tensors(F&& f) {
-    f(mask);
-  }
   variable_list operator()(const variable_list& grads, const Wanted& wanted) const {
-    return spread(call::straight_through(grads[0], mask, mask_stride), wanted);
+    return spread(through(grads[0]), wanted);
   }
 };
 
@@ -146,7 +140,7 @@ ChainOperands operands_of(const Chain& chain, const RangeEdges* learned = nullpt
 at::Tensor masked_result(const Chain& chain, const Nominal& nominal, const QuantizeTo& to,
                          const ChainOperands& operands) {
   const MaskedCodes masked = masked_codes(chain, to);
-  MaskedDerivative derivative{masked.mask, masked.codes.strides().vec()};
+  MaskedDerivative derivative{KeptMask(masked)};
   return attached(codes_result(masked.codes, to.target, nominal), std::move(derivative), operands);
 }
 

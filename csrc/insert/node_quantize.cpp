@@ -19,16 +19,10 @@ namespace qat::insert {
 namespace {
 
 // The mask is all that is kept: Note [One bit per element].
-struct MaskedRealDerivative {
+struct MaskedRealDerivative : KeptMask {
   static constexpr const char* kName = "qat_ext::MaskedQuantizeBackward";
-  at::Tensor mask;
-  std::vector<int64_t> mask_stride;
-  template <typename F>
-  void tensors(F&& f) {
-    f(mask);
-  }
   variable_list operator()(const variable_list& grads, const Wanted&) const {
-    return {call::straight_through(grads[0], mask, mask_stride), {}, {}};
+    return {through(grads[0]), {}, {}};
   }
 };
 
@@ -136,7 +130,7 @@ at::Tensor quantize_real(const at::Tensor& real, const QuantizeTo& to) {
   if (!recorded) return codes_result(chain_codes(chain, to), to.target, nominal);
   if (bent_by_quantizer_alone(chain, to)) {
     const MaskedCodes masked = masked_codes(chain, to);
-    MaskedRealDerivative derivative{masked.mask, masked.codes.strides().vec()};
+    MaskedRealDerivative derivative{KeptMask(masked)};
     return attached(codes_result(masked.codes, to.target, nominal), std::move(derivative),
                     operands);
   }
